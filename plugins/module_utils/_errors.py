@@ -28,8 +28,8 @@ class EdgeError(Exception):
         self.context = context
 
     def __str__(self) -> str:
-        text = "{0}: {1}".format(self.thing, self.cause)
-        return "{0} {1}".format(text, self.way_out) if self.way_out else text
+        text = f"{self.thing}: {self.cause}"
+        return f"{text} {self.way_out}" if self.way_out else text
 
     def to_result(self) -> t.Dict[str, t.Any]:
         """Return the keyword arguments of C(AnsibleModule.fail_json)."""

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: clone_journal_info
+short_description: Read the journal of a clone and the report made of it
+description:
+  - Reads what a run intended, did and saw, and who holds its target.
+author: edge_encryption.clone contributors
+extends_documentation_fragment:
+  - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.info_module
+  - edge_encryption.clone.journal
+options:
+  clone:
+    description: Number of the clone. Without it, only RV(runs) and RV(lock) are returned.
+    type: str
+seealso:
+  - module: edge_encryption.clone.clone_journal
+"""
+
+EXAMPLES = r"""
+- name: What happened in the last clone
+  edge_encryption.clone.clone_journal_info:
+    path: /var/lib/edge_clone/journal
+    target: acmetest
+    clone: CLN0001234
+  register: journal
+"""
+
+RETURN = r"""
+run:
+  description: The run, as in M(edge_encryption.clone.clone_journal). A clone that has no run has C(opened) V(null).
+  returned: when O(clone) is given
+  type: dict
+  sample:
+    run_id: acmetest/CLN0001234
+    opened: "2026-01-02T03:04:05.678Z"
+    closed: "2026-01-02T05:04:05.678Z"
+    result: green
+    finished: true
+    steps: {}
+report:
+  description:
+    - The run as a report. C(steps) holds every step of the timeline in order, with the status V(not_run) for those the journal does not mention.
+    - C(open) lists what still needs somebody, C(outage) when the target was out of service.
+  returned: when O(clone) is given
+  type: dict
+  sample:
+    result: green
+    run_id: acmetest/CLN0001234
+    steps:
+      - id: t00_preflight
+        title: refuse early, print the plan
+        status: done
+        started: "2026-01-02T03:04:05.678Z"
+        ended: "2026-01-02T03:04:15.678Z"
+        evidence: {}
+        error:
+    open: []
+    outage:
+      began: "2026-01-02T03:04:05.678Z"
+      ended: "2026-01-02T05:04:05.678Z"
+    token_db: {tables: 3, rows: 1200, verified: true}
+    signatures: {records: 14, resigned: 14}
+    verify: {records: 20, readable_through_proxy: 20, cipher_text_without_proxy: 20}
+runs:
+  description: Every run of this target, oldest first.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+lock:
+  description: Who holds the target; V(null) when nobody does.
+  returned: success
+  type: dict
+  sample:
+    owner: "controller:4711:88123"
+    run_id: acmetest/CLN0001234
+    since: "2026-01-02T03:04:05.678Z"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
+
+
+def run(params):
+    journal = Journal(params["path"], params["target"])
+    result = {"changed": False, "runs": journal.runs(), "lock": journal.lock()}
+    if params["clone"]:
+        result["run"] = journal.run(params["clone"])
+        result["report"] = build_report(result["run"])
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "target": {"type": "str", "required": True},
+            "clone": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module.params)
+    except EdgeError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

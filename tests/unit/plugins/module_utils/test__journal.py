@@ -1,0 +1,138 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+import os
+import stat
+
+import pytest
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._journal import Journal, JournalError, Locked
+from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS, UnknownStep
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(str(tmp_path / "new" / "journal"), "acmetest")
+
+
+def test_a_run_is_opened_recorded_and_closed(journal):
+    assert journal.run("C1")["opened"] is None
+    changed, run = journal.open("C1", "me")
+    assert changed and run["run_id"] == "acmetest/C1" and journal.lock()["owner"] == "me"
+    journal.record("C1", "t10_source_backup", "started")
+    changed, run = journal.record("C1", "t10_source_backup", "done", {"token_db": {"rows": 7}})
+    assert changed and run["steps"]["t10_source_backup"]["evidence"] == {"token_db": {"rows": 7}}
+    changed, run = journal.close("C1", "green", "me")
+    assert changed and run["finished"] and journal.lock() is None
+
+
+def test_files_are_for_their_owner_only(journal):
+    journal.open("C1", "me")
+    for folder, names, files in os.walk(os.path.dirname(journal.folder)):
+        for name in names:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o700
+        for name in files:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.dirname(journal.folder)).st_mode) == 0o700
+
+
+def test_what_is_already_written_is_not_written_twice(journal):
+    journal.open("C1", "me")
+    journal.record("C1", "t10_source_backup", "done", {"a": 1})
+    assert journal.record("C1", "t10_source_backup", "done", {"a": 1})[0] is False
+    assert journal.record("C1", "t10_source_backup", "done", {"a": 2})[0] is True
+    assert journal.open("C1", "me")[0] is False
+
+
+def test_check_mode_writes_nothing(journal, tmp_path):
+    assert journal.open("C1", "me", write=False)[0] is True
+    assert journal.record("C1", "t10_source_backup", "done", write=False)[0] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_owner_is_refused_and_named(journal):
+    journal.open("C1", "me")
+    with pytest.raises(Locked, match="held by me for run acmetest/C1") as caught:
+        journal.open("C1", "you")
+    assert caught.value.context["lock"]["owner"] == "me"
+    with pytest.raises(Locked):
+        journal.open("C1", "you", force_unlock="somebody else")
+    assert journal.open("C1", "you", force_unlock="me")[0] is True
+    assert journal.lock()["owner"] == "you"
+
+
+def test_a_new_clone_is_refused_while_an_older_run_is_open(journal):
+    journal.open("C1", "me")
+    journal.close("C1", "red", "me")
+    with pytest.raises(JournalError, match="acmetest/C1 is still open"):
+        journal.open("C2", "me")
+    journal.open("C1", "me")
+    journal.close("C1", "abandoned", "me")
+    assert journal.open("C2", "me")[0] is True
+
+
+def test_a_red_run_can_be_taken_up_again_and_keeps_its_steps(journal):
+    journal.open("C1", "me")
+    journal.record("C1", "t10_source_backup", "done", {"a": 1})
+    journal.record("C1", "t30_clone_start", "failed", error="a proxy did not stop")
+    journal.close("C1", "red", "me")
+    _changed, run = journal.open("C1", "you")
+    assert run["steps"]["t10_source_backup"]["status"] == "done" and run["closed"] is None
+
+
+def test_a_finished_run_is_never_written_again(journal):
+    journal.open("C1", "me")
+    journal.close("C1", "green", "me")
+    before = open(journal.run("C1")["file"]).read()
+    assert journal.open("C1", "you")[0] is False and journal.lock() is None
+    assert journal.record("C1", "t90_verify", "done")[0] is False
+    assert open(journal.run("C1")["file"]).read() == before
+
+
+@pytest.mark.parametrize("torn", [b'{"event": "step", "st', b"x" * 9000])
+def test_a_line_torn_by_a_crash_never_counted_and_is_removed(journal, torn):
+    _changed, run = journal.open("C1", "me")
+    with open(run["file"], "ab") as stream:
+        stream.write(torn)
+    assert journal.run("C1")["steps"] == {}
+    journal.record("C1", "t10_source_backup", "done")
+    assert journal.run("C1")["steps"]["t10_source_backup"]["status"] == "done"
+    assert torn not in open(run["file"], "rb").read()
+
+
+def test_damage_in_the_middle_is_an_error_that_names_the_line(journal):
+    _changed, run = journal.open("C1", "me")
+    with open(run["file"], "ab") as stream:
+        stream.write(b"not json\n")
+    journal_file = run["file"]
+    with pytest.raises(JournalError, match=f"{journal_file}: line 2 is not JSON"):
+        journal.run("C1")
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "x" * 101])
+def test_names_that_are_no_folder_are_refused(tmp_path, name):
+    with pytest.raises(EdgeError, match="cannot be the name of a folder"):
+        Journal(str(tmp_path), name)
+    with pytest.raises(EdgeError, match="cannot be the name of a folder"):
+        Journal(str(tmp_path), "acmetest").open(name, "me")
+
+
+def test_a_step_off_the_timeline_is_refused(journal):
+    journal.open("C1", "me")
+    with pytest.raises(UnknownStep):
+        journal.record("C1", "t11_nothing", "done")
+
+
+def test_the_report_lists_every_step_and_what_is_open(journal):
+    journal.open("C1", "me")
+    journal.record("C1", "t30_clone_start", "started")
+    journal.record("C1", "t50_clone_end", "done", {"token_db": {"rows": 7}})
+    journal.record("C1", "t57_registration", "waiting", error="authenticate edge_target_1")
+    report = build_report(journal.run("C1"))
+    assert [step["id"] for step in report["steps"]] == list(STEP_IDS)
+    assert report["result"] == "open" and report["token_db"] == {"rows": 7}
+    assert report["open"] == ["t30_clone_start was begun and has not ended.", "t57_registration waits for a person: authenticate edge_target_1"]
+    assert report["outage"]["began"] and report["outage"]["ended"] is None
