@@ -1,0 +1,54 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters that compare what was recorded before a clone with what is there after it."""
+
+from ansible.errors import AnsibleFilterError
+
+
+def compare_values(expected, actual_by_proxy):
+    """Compare the digests of the source with those that each target proxy gave; see compare_values.yml."""
+    failures, records, readable, cipher_text = [], 0, 0, 0
+    if not actual_by_proxy:
+        raise AnsibleFilterError("compare_values: no target proxy was asked, so nothing is proven.")
+    # Values without content prove nothing and are not counted.
+    wanted = [value for value in expected if not value.get("missing") and not value.get("empty")]
+    found_by_proxy = [{_key(value): value for value in values} for values in actual_by_proxy]
+    for value in wanted:
+        records += 1
+        found = [values.get(_key(value)) for values in found_by_proxy]
+        name = "{table} {sys_id} {field}".format(**value)
+        if any(one is None or one.get("missing") for one in found):
+            failures.append(name + " is not on the target")
+            continue
+        if all(one["digest"] == value["digest"] for one in found):
+            readable += 1
+        else:
+            failures.append(name + " is unreadable through a target proxy: it is not the value of the source")
+        if all(one["cipher_text_without_proxy"] for one in found):
+            cipher_text += 1
+        elif value["cipher_text_without_proxy"]:
+            failures.append(name + " is readable without a proxy")
+    order = [_key(value) for value in wanted]
+    for values in actual_by_proxy:
+        found_order = [_key(value) for value in values if _key(value) in set(order)]
+        if found_order != [key for key in order if key in set(found_order)]:
+            failures.append("the records are not sorted as on the source")
+            break
+    return {"records": records, "readable_through_proxy": readable, "cipher_text_without_proxy": cipher_text, "failures": failures}
+
+
+def rule_states(records):
+    """Name every rule and configuration together with whether it is active; see rule_states.yml."""
+    return sorted("{table} {name} ({state})".format(table=record["table"], name=record["name"], state="active" if record["active"] else "inactive")
+                  for record in records)
+
+
+def _key(value):
+    return value["table"], value["sys_id"], value["field"]
+
+
+class FilterModule:
+    def filters(self):
+        return {"compare_values": compare_values, "rule_states": rule_states}
