@@ -1,0 +1,69 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# `make demo` and `make test` are the two commands to know. Both set up what they need, as root on Debian 12.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON      ?= /usr/bin/python3
+VENV        := .venv
+BIN         := $(VENV)/bin
+NAMESPACE   := build/collections/ansible_collections/edge_encryption
+LAB         := $(BIN)/python -m edgelab.lab
+TREE        := build/sanity/ansible_collections/edge_encryption/clone
+
+export PYTHONPATH := tests/lab
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test test-long lint sanity lab-up lab-down lab-status clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready $(NAMESPACE)/clone ## Debian packages and a virtual environment
+
+$(VENV)/.ready: requirements.txt tests/requirements.txt tests/lab/requirements.txt tests/lab/requirements-nodeps.txt tests/debian-packages.txt
+	@echo "Setting up: Debian packages, then a virtual environment in $(VENV)"
+	@tests/install-debian-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r tests/lab/requirements-nodeps.txt
+	@touch $@
+
+$(NAMESPACE)/clone:
+	@mkdir -p $(NAMESPACE)
+	@ln -sfn ../../../.. $@
+
+demo: setup ## clone a lab instance end to end and show the result (KEEP=1 leaves the lab up)
+	@$(BIN)/python -m edgelab.demo $(if $(KEEP),--keep)
+
+test: setup ## the fast tier of the tests; says what it leaves out
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
+
+test-long: setup ## the long tier: soak, many random files, many kills
+	@$(BIN)/python -m pytest -m long tests
+
+lint: setup ## ruff, mypy, ansible-lint with the production profile
+	$(BIN)/ruff check .
+	$(BIN)/mypy plugins/module_utils plugins/plugin_utils
+	$(BIN)/ansible-lint --offline --profile production
+
+sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
+	@rm -rf $(TREE) && mkdir -p $(TREE)
+	@git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - | tar -xf - -C $(TREE)
+	@tests/sanity/prepare
+	cd $(TREE) && ansible-test sanity --python 3.11 --color no
+
+lab-up: setup ## bring the lab up and leave it up
+	@$(LAB) up
+
+lab-down: setup ## stop every process of the lab
+	@$(LAB) down
+
+lab-status: setup ## what runs
+	@$(LAB) status
+
+clean: ## remove the virtual environment and everything built; stops the lab first
+	@if [ -x $(BIN)/python ] && [ -e build/lab ]; then $(LAB) down; fi
+	@rm -rf $(VENV) build

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demo: a clone of the lab's production instance over its test instance, from plain text to plain text.
+
+Started by `make demo`. Everything it shows is read from the lab and from the report of the run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edgelab import demo_data
+from edgelab import lab as lab_program
+from edgelab.inventory import PLAYBOOK, write_inventory
+
+BUILD = Path("build")
+START_IN = 75  # seconds from scheduling the clone to its start: t00 to t20 happen in between
+
+
+def say(text: str) -> None:
+    print(f"demo: {text}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    keep = parser.parse_args().keep
+    lab_dir = Path(os.environ.get("EDGE_LAB_DIR", BUILD / "lab")).resolve()
+    folder = (BUILD / "demo").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    # A demo begins with instances that were never cloned.
+    lab_program.down(lab_dir, wipe=True)
+    try:
+        lab = lab_program.up(lab_dir)
+        return demonstrate(lab, folder)
+    finally:
+        if keep:
+            say("the lab stays up; `make lab-status` shows it, `make lab-down` ends it")
+        else:
+            lab_program.down(lab_dir)
+
+
+def demonstrate(lab: dict, folder: Path) -> int:
+    source, target = lab["instances"]["source"]["name"], lab["instances"]["target"]["name"]
+    say(f"writing records through a proxy of {source} and of {target}: every encryption type, pattern tokens, attachments, emoji, long text")
+    canaries = demo_data.write_source(lab, 40)
+    demo_data.write_target(lab, 10)
+    say(f"users of {target} keep writing through the load balancer during all of it")
+    demo_data.start_traffic(lab)
+    backup = demo_data.take_backup(lab)
+    say(f"nightly backup of {source} ended at {backup['completed']} UTC")
+    number = demo_data.schedule_clone(lab, START_IN)
+    say(f"clone {number} of {source} over {target} starts in {START_IN} s; its target signs with another key, so everything must be signed anew")
+    inventory = write_inventory(lab, folder, edge_verify_records=demo_data.verify_records(canaries))
+    command = ["ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
+    say("$ " + " ".join(command))
+    began = time.monotonic()
+    finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false"), check=False)
+    say(f"the playbook ended with {finished.returncode} after {time.monotonic() - began:.0f} s")
+    demo_data.stop_traffic(lab)
+    report_file = folder / "report.json"
+    if not report_file.exists():
+        say("there is no report: the run was refused before it began")
+        return finished.returncode or 1
+    report = json.loads(report_file.read_text())
+    show(lab, canaries, report)
+    say(f"result: {report['result']}; the report is {report_file}")
+    return finished.returncode or (0 if report["result"] == "green" else 1)
+
+
+def show(lab: dict, canaries: list, report: dict) -> None:
+    """Print what a user would look at: one record through a proxy and without one, and whether clear text ever reached the target."""
+    first = canaries[0]
+    print()
+    print(f"Record {first['number']} on {lab['instances']['target']['name']}:")
+    through = demo_data.read_through(lab, "target", first["table"], first["sys_id"])
+    direct = demo_data.read_direct(lab, "target", first["table"], first["sys_id"])
+    for field in demo_data.ENCRYPTED_FIELDS:
+        print(f"  {field:18} through a proxy: {through[field][:34]!r:38} without: {direct[field][:46]!r}")
+    stats = demo_data.traffic_stats(lab)
+    leaks = demo_data.clear_text_in_target_requests(lab)
+    print(f"Users' writes to the target: {stats['ok']} done, {stats['refused']} refused while it was out of service.")
+    print(f"Requests that brought clear text of an encrypted field to the target instance: {len(leaks)}")
+    print()
+    for step in report["steps"]:
+        print(f"  {step['id']:18} {step['status']:8} {(step['started'] or '')[11:19]:8} {(step['ended'] or '')[11:19]:8} {step['error'] or step['title']}")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
