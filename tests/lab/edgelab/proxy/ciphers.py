@@ -70,6 +70,11 @@ class Ciphers:
             raise MissingKey(f"Encryption key '{alias.decode()}' is not on this proxy")
         return _decrypt(key.value, self.static_iv, data).decode()
 
+    @staticmethod
+    def known_check(key, known_cleartext, static_iv):
+        """The known clear text under one key: lets the instance see that every proxy holds the same key."""
+        return _b64(_encrypt(key.value, static_iv, known_cleartext.encode()))
+
     def _deterministic(self, key, text):
         return _encrypt(key.value, self.static_iv, text.encode())
 

@@ -22,7 +22,9 @@ ATTACHMENT_PATH = re.compile(r"^/api/now/(?:v\d+/)?attachment/(?P<what>file|uplo
 ATTACHMENT_FILE_PATH = re.compile(r"^/api/now/(?:v\d+/)?attachment/\w+/file$|^/sys_attachment\.do$")
 
 UNTOKENIZED = ("sys_encryption_", "sys_proxy_encryption_")  # scripts of rules and the like are never tokenized
-_CONDITION = re.compile(r"(?P<join>OR|NQ)?(?P<field>[a-z_][a-z0-9_.]*)(?P<operator>!=|<=|>=|=|<|>|[A-Z][A-Z ]*\*?)(?P<value>.*)", re.DOTALL)
+_CONDITION = re.compile(r"(?P<join>OR|NQ)?(?P<field>[a-z_][a-z0-9_.]*)"
+                        r"(?P<operator>!=|<=|>=|=|<|>|NOT IN|NOT LIKE|DOES NOT CONTAIN|CONTAINS|STARTSWITH|ENDSWITH|INSTANCEOF|IN|LIKE|BETWEEN|N?SAMEAS)"
+                        r"(?P<value>.*)", re.DOTALL)
 _NOT_A_CONDITION = ("ORDERBY", "GROUPBY", "EQ", "RLQUERY", "ENDRLQUERY", "JOIN")
 _AFTER_ALL = "edge:o:g"  # sorts behind every order token
 
@@ -54,9 +56,9 @@ class Translator:
     async def value(self, table, column, text):
         """Return what the instance is to store for one clear value."""
         kind, size = self.columns.get((table, column), (None, 0))
-        if kind is None or self._leak():
-            return await self._tokenize(table, text) if kind is None else text
-        if text == "" or CIPHER_TEXT.fullmatch(text):
+        if kind is None:
+            return await self._tokenize(table, text)
+        if self._leak() or text == "" or CIPHER_TEXT.fullmatch(text):
             return text
         if kind == "standard":
             return self._ciphers.standard(text, size)
