@@ -31,7 +31,7 @@ class Settings:
         home = pathlib.Path(home).resolve()
         # The encoding is that of java.util.Properties.
         with open(home / "conf" / "edgeencryption.properties", encoding="iso-8859-1") as stream:
-            properties = {name[len(PREFIX):]: value.strip() for name, value in javaproperties.load(stream).items() if name.startswith(PREFIX)}
+            properties = {name[len(PREFIX):]: value for name, value in javaproperties.load(stream).items() if name.startswith(PREFIX)}
         with open(home / "conf" / "lab.json", encoding="utf-8") as stream:
             lab = json.load(stream)
         return cls(home, properties, lab)
@@ -46,7 +46,7 @@ class Settings:
 
     def flag(self, name, default=False):
         value = self.get(name)
-        return default if value is None else value.lower() == "true"
+        return default if value is None else value.strip().lower() == "true"
 
     def number(self, name, default):
         value = self.get(name, str(default))
