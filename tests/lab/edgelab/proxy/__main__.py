@@ -32,11 +32,18 @@ class PidFile:
         """Return the pid of the living proxy of this home, or None."""
         try:
             pid = int(self.path.read_text(encoding="ascii"))
-            command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
         except (OSError, ValueError):
             return None
-        return pid if b"edgelab.proxy" in command and str(self._home).encode() in command and state != "Z" else None
+        return pid if self.alive(pid) else None
+
+    def alive(self, pid):
+        """Tell whether C(pid) is a proxy of this home: the number may be another process's by now."""
+        try:
+            command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return b"edgelab.proxy" in command and str(self._home).encode() in command and state != "Z"
 
     def write(self, pid):
         self.path.parent.mkdir(exist_ok=True)
@@ -108,7 +115,7 @@ def stop(home):
         return 0
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + Settings.load(home).lab.get("stop_seconds", STOP_SECONDS)
-    while pid_file.running() == pid:
+    while pid_file.alive(pid):
         if time.monotonic() > deadline:
             print(f"Failed to stop {LONG_NAME}.")
             return 1
