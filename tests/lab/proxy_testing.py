@@ -32,6 +32,7 @@ from edgelab import proxy_home, signing
 
 CUSTOMER_PASSWORD = "store pa$$ \\ word"  # JCEKS takes ASCII only
 SSN = r"\b\d{3}-\d{2}-\d{4}\b"
+RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
 USER = ("demo.user", "demo")
 ADMIN = ("edge.automation", "automation")
 
@@ -186,14 +187,14 @@ class Instance:
         return row
 
     def configure(self, key, table, column, encryption_type, active="true", kind="column"):
-        row = self.add(signing.CONFIGURATIONS, {"table": table, "type": kind, "column": column, "encryption_type": encryption_type, "active": active})
-        row["signature"] = signing.sign(key, row, signing.CONFIGURATIONS)
+        row = self.add(CONFIGURATIONS, {"table": table, "type": kind, "column": column, "encryption_type": encryption_type, "active": active})
+        row["signature"] = signing.sign(key, CONFIGURATIONS, row)
         return row
 
     def rule(self, key, name, created_by="admin", active="true"):
-        row = self.add(signing.RULES, {"name": name, "order": "100", "condition": "true", "script": f"// {name} \u00fc\n", "active": active,
+        row = self.add(RULES, {"name": name, "order": "100", "condition": "true", "script": f"// {name} \u00fc\n", "active": active,
                                        "sys_created_by": created_by})
-        row["signature"] = signing.sign(key, row, signing.RULES)
+        row["signature"] = signing.sign(key, RULES, row)
         return row
 
     def rows(self, table):
@@ -226,7 +227,7 @@ class Instance:
     async def _configuration(self, request):
         if self.status != "Authenticated":
             return web.json_response({"error": "not authenticated"}, status=403)
-        return web.json_response({"version": self.version, "configurations": self.rows(signing.CONFIGURATIONS), "rules": self.rows(signing.RULES),
+        return web.json_response({"version": self.version, "configurations": self.rows(CONFIGURATIONS), "rules": self.rows(RULES),
                                   "patterns": self.patterns, "default_keys": self.default_keys})
 
     async def _list(self, request):
@@ -237,9 +238,10 @@ class Instance:
             if part.startswith("ORDERBY"):
                 order = part[len("ORDERBY"):]
                 continue
-            field, operator, value = re.fullmatch(r"(?:OR)?([a-z_]+)(<=|>=|=|<|>|IN)(.*)", part, re.DOTALL).groups()
-            compare = {"=": str.__eq__, "<": str.__lt__, ">": str.__gt__, "<=": str.__le__, ">=": str.__ge__, "IN": lambda a, b: a in b.split(",")}[operator]
-            rows = [row for row in rows if row.get(field) and compare(row[field], value)]
+            field, operator, value = re.fullmatch(r"(?:OR)?([a-z_]+)(<=|>=|=|<|>|IN|BETWEEN)(.*)", part, re.DOTALL).groups()
+            compare = {"=": str.__eq__, "<": str.__lt__, ">": str.__gt__, "<=": str.__le__, ">=": str.__ge__, "IN": lambda a, b: a in b.split(","),
+                       "BETWEEN": lambda a, b: b.partition("@")[0] <= a <= b.partition("@")[2]}[operator]
+            rows = [row for row in rows if compare(row.get(field, ""), value)]
         if order:
             rows = sorted(rows, key=lambda row: row.get(order, ""))
         link = f'<{self.url}{request.path}?sysparm_offset=0>;rel="first"'
@@ -257,7 +259,7 @@ class Instance:
     async def _insert(self, request):
         self._note(request, await request.text())
         table = request.match_info["table"]
-        defaults = {"active": "true", "order": "100", "condition": "", "script": ""} if table == signing.RULES else {}
+        defaults = {"active": "true", "order": "100", "condition": "", "script": ""} if table == RULES else {}
         row = self.add(table, dict(defaults, **await request.json()))
         self.version += table.startswith("sys_encryption")
         response = web.json_response({"result": row}, status=201, headers={"Location": f"{self.url}{request.path}/{row['sys_id']}"})

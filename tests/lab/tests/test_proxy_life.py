@@ -13,7 +13,7 @@ import pytest
 import requests
 from edgelab import proxy_home, signing
 from proxy_testing import (  # noqa: F401
-    CUSTOMER_PASSWORD, authority, eventually, free_port, keystores, lab, mariadb,
+    CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, authority, eventually, free_port, keystores, lab, mariadb,
 )
 
 STARTUP = "ERROR Error occurred during proxy startup: "
@@ -25,15 +25,15 @@ NOT_AUTHENTICATED = "WARN This Edge Encryption proxy has not yet been authentica
 
 
 def configuration(lab, column):
-    return next(row for row in lab.instance.rows(signing.CONFIGURATIONS) if row["column"] == column)
+    return next(row for row in lab.instance.rows(CONFIGURATIONS) if row["column"] == column)
 
 
 def rule(lab, name):
-    return next(row for row in lab.instance.rows(signing.RULES) if row["name"] == name)
+    return next(row for row in lab.instance.rows(RULES) if row["name"] == name)
 
 
 def break_signature(lab, row, table):
-    row["signature"] = signing.sign(lab.keystores.other_key, row, table)
+    row["signature"] = signing.sign(lab.keystores.other_key, table, row)
     lab.instance.version += 1
 
 
@@ -107,7 +107,7 @@ def test_knobs_of_the_start(lab):
     assert home.stop().returncode == 1 and home.listening()
     assert requests.get(f"{home.control}/knobs", timeout=5).json()["latency_ms"] == 300
     home.kill()
-    break_signature(lab, rule(lab, "Customer rule"), signing.RULES)
+    break_signature(lab, rule(lab, "Customer rule"), RULES)
     assert "ERROR Error occured during proxy startup" in home.start_in_vain()
 
 
@@ -144,7 +144,7 @@ def test_a_key_with_a_password_of_its_own_breaks_the_start(lab, tmp_path, alias)
 
 def test_a_bad_configuration_keeps_it_from_starting(lab):
     home = lab.home()
-    break_signature(lab, configuration(lab, "short_description"), signing.CONFIGURATIONS)
+    break_signature(lab, configuration(lab, "short_description"), CONFIGURATIONS)
     log = home.start_in_vain()
     assert STARTUP + "Failed get edge encryption configuration from the ServiceNow instance: " + BAD_CONFIGURATION in log
 
@@ -159,7 +159,7 @@ def test_an_unsigned_configuration_is_a_null_pointer(lab):
 @pytest.mark.parametrize("name", ["Customer rule", "Customer rule, inactive", "REST JSON"])
 def test_a_bad_rule_keeps_it_from_starting(lab, name):
     home = lab.home()
-    break_signature(lab, rule(lab, name), signing.RULES)
+    break_signature(lab, rule(lab, name), RULES)
     log = home.start_in_vain()
     assert f"ERROR Edge Encryption rule : '{name}' does not have a valid signature" in log and BAD_RULES in log and STARTUP in log
 
@@ -174,7 +174,7 @@ def test_base_rules_are_servicenows(lab):
     """Signed with the customer's key, a base rule is as wrong as with any other."""
     home = lab.home()
     row = rule(lab, "REST JSON")
-    row["signature"] = signing.sign(lab.key, row, signing.RULES)
+    row["signature"] = signing.sign(lab.key, RULES, row)
     assert "'REST JSON' does not have a valid signature" in home.start_in_vain()
 
 
@@ -183,10 +183,10 @@ def test_base_rules_are_servicenows(lab):
 
 def test_starts_unverified_only_with_both_properties(lab):
     home = lab.home()
-    for row in lab.instance.rows(signing.RULES):
-        break_signature(lab, row, signing.RULES)
-    for row in lab.instance.rows(signing.CONFIGURATIONS):
-        break_signature(lab, row, signing.CONFIGURATIONS)
+    for row in lab.instance.rows(RULES):
+        break_signature(lab, row, RULES)
+    for row in lab.instance.rows(CONFIGURATIONS):
+        break_signature(lab, row, CONFIGURATIONS)
     home.set(proxy__signature__verify="false")
     assert BAD_CONFIGURATION in home.start_in_vain()
     home.unset("proxy__signature__verify")
@@ -201,7 +201,7 @@ def test_starts_unverified_only_with_both_properties(lab):
 def test_properties_count_at_the_start_only(lab):
     home = lab.home().start()
     unverified(home)
-    break_signature(lab, rule(lab, "Customer rule"), signing.RULES)
+    break_signature(lab, rule(lab, "Customer rule"), RULES)
     eventually(lambda: home.state()["locked"])
     home.stop()
     home.start()
@@ -219,7 +219,7 @@ def test_locks_itself_while_running_and_recovers(lab):
     home = lab.home().start()
     row = rule(lab, "Customer rule")
     new = lab.instance.configure(lab.key, "incident", "state", "standard_128")
-    break_signature(lab, row, signing.RULES)
+    break_signature(lab, row, RULES)
     eventually(lambda: home.state()["locked"])
     assert home.state()["locked_by"] == "signature"
     assert "'Customer rule' does not have a valid signature" in home.log and BAD_RULES in home.log
@@ -228,8 +228,8 @@ def test_locks_itself_while_running_and_recovers(lab):
     eventually(lambda: lab.instance.heartbeats and lab.instance.heartbeats[-1]["locked"])
 
     lines = len(home.log)
-    answer = home.session.patch(f"{home.url}/api/now/table/{signing.RULES}/{row['sys_id']}", json={"active": "false"}, timeout=10)
-    assert answer.status_code == 200 and signing.verify(lab.key.public_key(), row, signing.RULES, row["signature"])
+    answer = home.session.patch(f"{home.url}/api/now/table/{RULES}/{row['sys_id']}", json={"active": "false"}, timeout=10)
+    assert answer.status_code == 200 and signing.verify(lab.key.public_key(), RULES, row)
     eventually(lambda: not home.state()["locked"])
     assert "ERROR" not in home.log[lines:]
     assert lab.stored("incident", home.create("incident", {"state": "1"})["sys_id"])["state"].startswith("edge:s:")
@@ -243,7 +243,7 @@ def test_locked_by_its_property(lab):
     assert home.state()["locked_by"] == "property"
     row = rule(lab, "Customer rule")
     before = row["signature"]
-    home.session.patch(f"{home.url}/api/now/table/{signing.RULES}/{row['sys_id']}", json={"active": "false"}, timeout=10)
+    home.session.patch(f"{home.url}/api/now/table/{RULES}/{row['sys_id']}", json={"active": "false"}, timeout=10)
     assert row["active"] == "false" and row["signature"] == before, "a locked proxy does not sign"
     time.sleep(0.5)
     assert "ERROR" not in home.log, "nor does it look at changes"
@@ -263,7 +263,7 @@ def test_cache_of_another_key(lab):
     home.stop()
     shutil.copy(lab.keystores.other, home.home / "keystore" / "keystore.jceks")
     home.set(keystore__password="otherpass", proxy__signature__keystore__password="otherpass")
-    for table in (signing.RULES, signing.CONFIGURATIONS):
+    for table in (RULES, CONFIGURATIONS):
         for row in lab.instance.rows(table):
             if row["sys_created_by"] != "glide.maint":
                 break_signature(lab, row, table)
@@ -310,7 +310,7 @@ def test_a_good_cache_is_kept(lab):
 def test_deletions_are_checked(lab):
     home = lab.home().start()
     gone = rule(lab, "Customer rule")
-    del lab.instance.tables[signing.RULES][gone["sys_id"]]
+    del lab.instance.tables[RULES][gone["sys_id"]]
     lab.instance.version += 1
     eventually(lambda: home.state()["locked"])
     home.stop()
@@ -318,7 +318,7 @@ def test_deletions_are_checked(lab):
     home.empty_cache()
     home.start()
     other = rule(lab, "Customer rule, inactive")
-    assert home.session.delete(f"{home.url}/api/now/table/{signing.RULES}/{other['sys_id']}", timeout=10).status_code == 204
+    assert home.session.delete(f"{home.url}/api/now/table/{RULES}/{other['sys_id']}", timeout=10).status_code == 204
     time.sleep(0.6)
     assert not home.state()["locked"], "a deletion through the proxy is its own"
     home.stop()

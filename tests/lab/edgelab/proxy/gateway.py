@@ -23,7 +23,6 @@ from .tokens import DatabaseDown, TokenError
 
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
               "host", "content-length", "accept-encoding", "content-encoding", "expect"}
-SIGNED_TABLES = {signing.RULES: signing.RULE_FIELDS, signing.CONFIGURATIONS: signing.CONFIGURATION_FIELDS}
 BATCH_PATH = "/batch"
 WRITES = ("POST", "PUT", "PATCH")
 
@@ -179,10 +178,10 @@ class Gateway:
         if upstream.method not in WRITES or self.proxy.locked_by_property:
             return None
         match = translate.TABLE_PATH.match(upstream.path)
-        if match and match["table"] in SIGNED_TABLES and self.proxy.knobs["sign_rest"]:
+        if match and match["table"] in signing.SIGNED_FIELDS and self.proxy.knobs["sign_rest"]:
             return await self._sign_rest(upstream, match["table"], match["sys_id"])
         match = translate.FORM_PATH.match(upstream.path)
-        if match and match["table"] in SIGNED_TABLES and upstream.content_type == "application/x-www-form-urlencoded":
+        if match and match["table"] in signing.SIGNED_FIELDS and upstream.content_type == "application/x-www-form-urlencoded":
             return await self._sign_form(upstream, match["table"])
         return None
 
@@ -198,7 +197,7 @@ class Gateway:
         else:
             record = dict(record, sys_id=record.get("sys_id") or uuid.uuid4().hex)
         row.update(record, sys_id=sys_id or record["sys_id"])
-        upstream.body = _dump(dict(record, signature=signing.sign(self.proxy.signature_key, row, table)))
+        upstream.body = _dump(dict(record, signature=self._signature(table, row)))
         return table, row
 
     async def _sign_form(self, upstream, table):
@@ -216,12 +215,15 @@ class Gateway:
         row.update(fields, sys_id=sys_id)
         prefix = f"{table}." if any(name.startswith(f"{table}.") for name in parameters) else ""
         pairs = [pair for pair in pairs if pair[0] != f"{prefix}signature"]
-        upstream.body = urlencode([*pairs, (f"{prefix}signature", signing.sign(self.proxy.signature_key, row, table))]).encode()
+        upstream.body = urlencode([*pairs, (f"{prefix}signature", self._signature(table, row))]).encode()
         return None if new else (table, row)
+
+    def _signature(self, table, row):
+        return signing.sign(self.proxy.signature_key, table, _as_stored(row))
 
     async def _current(self, upstream, table, sys_id):
         """Read the record as it is stored, as the user who writes."""
-        query = urlencode({"sysparm_fields": ",".join(SIGNED_TABLES[table]), "sysparm_exclude_reference_link": "true"})
+        query = urlencode({"sysparm_fields": ",".join(signing.SIGNED_FIELDS[table]), "sysparm_exclude_reference_link": "true"})
         headers = [*upstream.credentials(), ("Accept", "application/json")]
         status, _headers, data = await self._send("GET", f"/api/now/table/{table}/{sys_id}", query, headers, b"")
         content = _json(data) if status == 200 else None
@@ -235,15 +237,14 @@ class Gateway:
         content = _json(data)
         sys_id = content["result"].get("sys_id") if isinstance(content, dict) and isinstance(content.get("result"), dict) else None
         stored = await self._current(upstream, table, sys_id or row["sys_id"])
-        canonical = signing.canonical_rule if table == signing.RULES else signing.canonical_configuration
-        if stored and canonical(stored) != canonical(row):
-            body = _dump({"signature": signing.sign(self.proxy.signature_key, stored, table)})
+        if stored and signing.canonical(table, stored) != signing.canonical(table, _as_stored(row)):
+            body = _dump({"signature": self._signature(table, stored)})
             headers = [*upstream.credentials(), ("Accept", "application/json"), ("Content-Type", "application/json")]
             await self._send("PATCH", f"/api/now/table/{table}/{stored['sys_id']}", "", headers, body)
 
     def _note_deletion(self, upstream):
         match = translate.TABLE_PATH.match(upstream.path)
-        if match and match["table"] in SIGNED_TABLES and match["sys_id"]:
+        if match and match["table"] in signing.SIGNED_FIELDS and match["sys_id"]:
             self.proxy.deleted.add(match["sys_id"])
 
 
@@ -255,6 +256,17 @@ def _user(request):
         except ValueError:
             return None
     return None
+
+
+def _as_stored(row):
+    """The values of a JSON record as the instance stores them: strings."""
+
+    def text(value):
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "" if value is None else str(value)
+
+    return {name: text(value) for name, value in row.items()}
 
 
 def _json(data):

@@ -148,16 +148,20 @@ class Translator:
         return self._ciphers.standard(text, size)
 
     async def _range(self, table, column, size, operator, text):
-        """A range of order tokens; the text after the token starts with a colon, and a semicolon sorts right behind that."""
+        """A range of order tokens. What follows a token starts with a colon, and a semicolon sorts right behind that.
+
+        BETWEEN keeps empty values out, which sort before every token.
+        """
         if self._database is None:
             raise DatabaseDown("no proxy database is configured")
         field = f"{table}.{column}"
         token = await asyncio.to_thread(self._database.order_token, field, text, size, False)
         if token is not None and operator in ("<=", ">"):
-            return ("<" if operator == "<=" else ">"), f"edge:o:{token};"
-        bound = await asyncio.to_thread(self._database.order_bound, field, text)
-        bound = _AFTER_ALL if bound is None else f"edge:o:{bound}"
-        return ("<" if operator in ("<", "<=") else ">="), bound
+            bound = f"edge:o:{token};"
+        else:
+            token = await asyncio.to_thread(self._database.order_bound, field, text)
+            bound = _AFTER_ALL if token is None else f"edge:o:{token}"
+        return ("BETWEEN", f"edge:o:@{bound}") if operator in ("<", "<=") else (">=", bound)
 
     # -- reading
 

@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 from .. import signing
 from . import keystore
 
-BASE_USER = "glide.maint"
-TABLES = {"configurations": signing.CONFIGURATIONS, "rules": signing.RULES}
+TABLES = {"configurations": "sys_encryption_configuration", "rules": "sys_encryption_rule"}
 
 
 @dataclass
@@ -111,7 +110,7 @@ class Trust:
         self.checks = {"configurations": check_configurations, "rules": check_rules}
 
     def _key(self, kind, row):
-        if kind == "rules" and row.get("sys_created_by") == BASE_USER:
+        if kind == "rules" and signing.is_base(row):
             return self._servicenow, self._servicenow_print
         return self._customer, self._customer_print
 
@@ -127,7 +126,7 @@ class Trust:
                 present.add(row["sys_id"])
                 key, fingerprint = self._key(kind, row)
                 copy = known.get(row["sys_id"])
-                if not signing.verify(key, row, table, row.get("signature")) or (copy and copy["verified_by"] != fingerprint):
+                if not signing.verify(key, table, row) or (copy and copy["verified_by"] != fingerprint):
                     found.append(Failure(kind, row))
             found += [Failure(kind, copy["row"]) for sys_id, copy in known.items() if sys_id not in present and sys_id not in deleted]
         return found
