@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import random
-import uuid
+import re
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
@@ -24,6 +24,7 @@ from .tokens import DatabaseDown, TokenError
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
               "host", "content-length", "accept-encoding", "content-encoding", "expect"}
 BATCH_PATH = "/batch"
+FORM = "application/x-www-form-urlencoded"
 WRITES = ("POST", "PUT", "PATCH")
 
 
@@ -39,10 +40,12 @@ class Upstream:
         self.headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP]
         self.body = body
         self.content_type = request.content_type
+        self.token = None  # of a form; lets the proxy use the session for REST
         self.untouched = BATCH_PATH in self.path and self.path.startswith("/api/now")
 
     def credentials(self):
-        return [(name, value) for name, value in self.headers if name.lower() in ("authorization", "cookie", "x-usertoken", "x-sn-apikey")]
+        found = [(name, value) for name, value in self.headers if name.lower() in ("authorization", "cookie", "x-usertoken", "x-sn-apikey")]
+        return [*found, ("X-UserToken", self.token)] if self.token else found
 
 
 class Gateway:
@@ -92,13 +95,13 @@ class Gateway:
             return web.Response(status=502, text="<html><body>Bad Gateway</body></html>", content_type="text/html")
 
     async def _forward(self, upstream):
-        signed = None
+        created = None
         if not upstream.untouched:
-            signed = await self._sign(upstream)
+            created = await self._sign(upstream)
             await self._encrypt(upstream)
         status, headers, data = await self._send(upstream.sent_method, upstream.raw_path, upstream.query, upstream.headers, upstream.body)
-        if signed and status in (200, 201):
-            await self._sign_again(upstream, signed, data)
+        if created:
+            await self._sign_new(upstream, created, headers.get("Location", ""))
         if upstream.method == "DELETE" and status == 204:
             self._note_deletion(upstream)
         if data and not upstream.untouched:
@@ -144,7 +147,7 @@ class Gateway:
             record = _json(upstream.body)
             if isinstance(record, dict):
                 upstream.body = _dump(await translator.record(table["table"], record))
-        elif form and upstream.content_type == "application/x-www-form-urlencoded":
+        elif form and upstream.content_type == FORM:
             pairs = parse_qsl(upstream.body.decode("utf-8", "replace"), keep_blank_values=True)
             changed = await translator.form(form["table"], pairs)
             if changed != pairs:
@@ -174,49 +177,51 @@ class Gateway:
     # -- signatures
 
     async def _sign(self, upstream):
-        """Add the signature to a write of a rule or configuration; return (table, the record as signed), or None."""
+        """Add the signature to a change of a rule or configuration; return the table if the record is a new one."""
         if upstream.method not in WRITES or self.proxy.locked_by_property:
             return None
         match = translate.TABLE_PATH.match(upstream.path)
         if match and match["table"] in signing.SIGNED_FIELDS and self.proxy.knobs["sign_rest"]:
             return await self._sign_rest(upstream, match["table"], match["sys_id"])
         match = translate.FORM_PATH.match(upstream.path)
-        if match and match["table"] in signing.SIGNED_FIELDS and upstream.content_type == "application/x-www-form-urlencoded":
+        if match and match["table"] in signing.SIGNED_FIELDS and upstream.content_type == FORM:
             return await self._sign_form(upstream, match["table"])
         return None
 
     async def _sign_rest(self, upstream, table, sys_id):
+        if not sys_id:
+            return table
         record = _json(upstream.body)
-        if not isinstance(record, dict):
-            return None
-        row = {}
-        if sys_id:
-            row = await self._current(upstream, table, sys_id)
-            if row is None:
-                return None
-        else:
-            record = dict(record, sys_id=record.get("sys_id") or uuid.uuid4().hex)
-        row.update(record, sys_id=sys_id or record["sys_id"])
-        upstream.body = _dump(dict(record, signature=self._signature(table, row)))
-        return table, row
+        row = await self._current(upstream, table, sys_id)
+        if isinstance(record, dict) and row is not None:
+            row = dict(row, **{name: value for name, value in record.items() if name != "sys_id"})
+            upstream.body = _dump(dict(record, signature=self._signature(table, row)))
+        return None
 
     async def _sign_form(self, upstream, table):
         pairs = parse_qsl(upstream.body.decode("utf-8", "replace"), keep_blank_values=True)
-        fields = {name.rpartition(".")[2]: value for name, value in pairs if translate.is_field(table, name)}
-        parameters = dict(pairs)
-        sys_id = next((parameters[name] for name in ("sys_uniqueValue", "sys_id", f"{table}.sys_id", "sysparm_sys_id") if parameters.get(name)), None)
-        new = sys_id in (None, "-1")
-        row = {} if new else await self._current(upstream, table, sys_id)
-        if row is None:
-            return None
-        if new:
-            sys_id = uuid.uuid4().hex
-            pairs = [pair for pair in pairs if pair[0] != "sys_id"] + [("sys_id", sys_id)]
-        row.update(fields, sys_id=sys_id)
-        prefix = f"{table}." if any(name.startswith(f"{table}.") for name in parameters) else ""
-        pairs = [pair for pair in pairs if pair[0] != f"{prefix}signature"]
-        upstream.body = urlencode([*pairs, (f"{prefix}signature", self._signature(table, row))]).encode()
-        return None if new else (table, row)
+        form = dict(parse_qsl(upstream.query), **dict(pairs))
+        sys_id = form.get("sys_uniqueValue") or form.get("sys_id") or "-1"
+        upstream.token = form.get("sysparm_ck")
+        if sys_id == "-1":
+            return table
+        row = await self._current(upstream, table, sys_id)
+        if row is not None:
+            row = dict(row, **{name.rpartition(".")[2]: value for name, value in pairs if translate.is_field(table, name)})
+            pairs = [pair for pair in pairs if pair[0] != f"{table}.signature"]
+            upstream.body = urlencode([*pairs, (f"{table}.signature", self._signature(table, row))]).encode()
+        return None
+
+    async def _sign_new(self, upstream, table, location):
+        """Only the instance knows the sys_id of a new record, and a signature needs a change to ride on: flip Active and back, as KB0621218 does."""
+        match = re.search(r"[0-9a-f]{32}$", location)
+        stored = await self._current(upstream, table, match[0]) if match else None
+        if stored is None:
+            return
+        headers = [*upstream.credentials(), ("Accept", "application/json"), ("Content-Type", "application/json")]
+        for active in ("false" if stored["active"] == "true" else "true", stored["active"]):
+            body = _dump({"active": active, "signature": self._signature(table, dict(stored, active=active))})
+            await self._send("PATCH", f"/api/now/table/{table}/{stored['sys_id']}", "", headers, body)
 
     def _signature(self, table, row):
         return signing.sign(self.proxy.signature_key, table, _as_stored(row))
@@ -228,19 +233,6 @@ class Gateway:
         status, _headers, data = await self._send("GET", f"/api/now/table/{table}/{sys_id}", query, headers, b"")
         content = _json(data) if status == 200 else None
         return content.get("result") if isinstance(content, dict) else None
-
-    async def _sign_again(self, upstream, signed, data):
-        """A new record may have got values the request did not name (defaults): sign what is stored."""
-        table, row = signed
-        if upstream.method != "POST" or not translate.TABLE_PATH.match(upstream.path):
-            return
-        content = _json(data)
-        sys_id = content["result"].get("sys_id") if isinstance(content, dict) and isinstance(content.get("result"), dict) else None
-        stored = await self._current(upstream, table, sys_id or row["sys_id"])
-        if stored and signing.canonical(table, stored) != signing.canonical(table, _as_stored(row)):
-            body = _dump({"signature": self._signature(table, stored)})
-            headers = [*upstream.credentials(), ("Accept", "application/json"), ("Content-Type", "application/json")]
-            await self._send("PATCH", f"/api/now/table/{table}/{stored['sys_id']}", "", headers, body)
 
     def _note_deletion(self, upstream):
         match = translate.TABLE_PATH.match(upstream.path)
