@@ -34,6 +34,7 @@ CHUNK = 65536
 class Connection:
     """One client's connection through to a backend."""
 
+    backend: "Backend"
     writers: tuple
     awaiting_answer: bool = False
     last: float = field(default_factory=time.monotonic)
@@ -58,6 +59,8 @@ class Backend:
     enabled: bool = True
     down_until: float = 0
     connections: set = field(default_factory=set)
+    pending: int = 0  # connections being opened
+    picked: float = 0
 
     @property
     def healthy(self):
@@ -99,7 +102,7 @@ class Balancer:
         if backend is None:
             writer.transport.abort()
             return
-        connection = Connection((writer, upstream[1]))
+        connection = Connection(backend, (writer, upstream[1]))
         backend.connections.add(connection)
         try:
             await asyncio.gather(self._pump(reader, upstream[1], connection, True), self._pump(upstream[0], writer, connection, False))
@@ -111,15 +114,19 @@ class Balancer:
     async def _connect(self, client):
         """Return (backend, (reader, writer)) of the first candidate that accepts, or (None, None)."""
         for backend in self._candidates(client):
+            backend.pending += 1
+            backend.picked = time.monotonic()
+            self._sticky[client] = (backend, backend.picked)
             try:
                 upstream = await asyncio.wait_for(asyncio.open_connection(backend.host, backend.port), CONNECT_SECONDS)
             except (OSError, asyncio.TimeoutError):
                 backend.down_until = time.monotonic() + RETRY_SECONDS
                 continue
+            finally:
+                backend.pending -= 1
             if not backend.enabled:  # drained meanwhile
                 upstream[1].transport.abort()
                 continue
-            self._sticky[client] = (backend, time.monotonic())
             return backend, upstream
         return None, None
 
@@ -127,13 +134,16 @@ class Balancer:
         backend, last = self._sticky.get(client, (None, 0))
         if time.monotonic() - last > self.settings.get("sticky_seconds", STICKY_SECONDS):
             backend = None
-        usable = sorted((one for one in self.backends if one.enabled and one.healthy), key=lambda one: (one is not backend, len(one.connections)))
-        return usable
+        usable = [one for one in self.backends if one.enabled and one.healthy]
+        return sorted(usable, key=lambda one: (one is not backend, len(one.connections) + one.pending, one.picked))
 
     @staticmethod
     async def _pump(reader, writer, connection, from_client):
         try:
             while data := await reader.read(CHUNK):
+                if from_client and not connection.backend.enabled and not connection.awaiting_answer:
+                    connection.abort()  # a new request on a connection kept alive
+                    return
                 connection.passed(from_client)
                 writer.write(data)
                 await writer.drain()

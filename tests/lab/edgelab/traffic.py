@@ -22,7 +22,7 @@ import ssl
 from aiohttp import web
 
 from .balancer import run_part
-from .proxy.control import Control
+from .proxy.control import Control, basic_auth
 
 TIMEOUT = 20
 TABLE = "incident"
@@ -62,8 +62,8 @@ class Traffic:
 
     async def _client(self, number):
         connector = aiohttp.TCPConnector(ssl=self._tls, local_addr=(f"127.0.10.{number + 1}", 0), limit=1)
-        auth = aiohttp.BasicAuth(self.settings["user"], self.settings["password"], encoding="utf-8")
-        async with aiohttp.ClientSession(connector=connector, auth=auth, cookie_jar=aiohttp.CookieJar(unsafe=True),
+        authorization = basic_auth(self.settings["user"], self.settings["password"])
+        async with aiohttp.ClientSession(connector=connector, headers={"Authorization": authorization}, cookie_jar=aiohttp.CookieJar(unsafe=True),
                                          timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:
             me = asyncio.current_task()
             while me in self._tasks:

@@ -5,6 +5,7 @@
 """The control port that the proxy, the balancer and the traffic generator share: health, request log, knobs, faults."""
 
 import asyncio
+import base64
 import datetime
 import itertools
 import re
@@ -15,6 +16,11 @@ from aiohttp import web
 MAINTENANCE_PAGE = "<html><head><title>Maintenance</title></head><body>The system is being restarted.</body></html>"
 BODY_LIMIT = 65536
 FAULT_KINDS = ("status", "reset_before", "reset_after", "slow", "html", "partial_json", "unauthorized")
+
+
+def basic_auth(user, password):
+    """Return the header Authorization of a user."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 class Connections:

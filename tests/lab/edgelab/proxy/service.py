@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from . import VERSION, keystore
 from .ciphers import Ciphers
-from .control import Control
+from .control import Control, basic_auth
 from .gateway import Gateway
 from .settings import SettingsError
 from .tokens import DatabaseDown, TokenDatabase, TokenError
@@ -213,17 +213,17 @@ class Proxy:
     # -- the instance
 
     async def _open_service(self):
-        auth = aiohttp.BasicAuth(self.settings.require("target.username"), self.settings.get("target.password", ""), encoding="utf-8")
+        authorization = basic_auth(self.settings.require("target.username"), self.settings.get("target.password", ""))
+        headers = {"Authorization": authorization, "X-Edge-Proxy": self.settings.name, "Accept": "application/json"}
         self.keepalive = self.settings.seconds("proxy.keepalive.interval", 10, 5)
         self.poll_interval = self.settings.seconds("config.poll.interval", 5)
         # Three intervals: the instance calls a proxy offline after that long.
-        self._service = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.client_tls), auth=auth, cookie_jar=aiohttp.DummyCookieJar(),
+        self._service = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.client_tls), headers=headers, cookie_jar=aiohttp.DummyCookieJar(),
                                               timeout=aiohttp.ClientTimeout(total=3 * self.keepalive))
 
     async def _call(self, method, path, **arguments):
         """Return (HTTP status, JSON) of the private protocol."""
-        headers = {"X-Edge-Proxy": self.settings.name, "Accept": "application/json"}
-        async with self._service.request(method, self.settings.target + path, headers=headers, allow_redirects=False, **arguments) as response:
+        async with self._service.request(method, self.settings.target + path, allow_redirects=False, **arguments) as response:
             try:
                 content = json.loads(await response.read())
             except ValueError:
@@ -444,5 +444,5 @@ class Proxy:
         lab = json.loads(path.read_text(encoding="utf-8"))
         lab["knobs"] = {name: value for name, value in knobs.items() if value != KNOBS[name]}
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(lab, indent=2) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(lab, indent=2) + "\n")
         os.replace(new, path)
