@@ -94,12 +94,12 @@ class Store:
         sql = "SELECT count(*) FROM {} a0 WHERE ({}) AND {}".format(quote(self.schema[table].physical), where, classes)
         return int(self.db.execute(sql, [*params, *class_params]).fetchone()[0])
 
-    def find(self, table: str, **values: str) -> list[Row]:
-        """Return the rows whose columns equal the values."""
-        return self.select(table, " AND ".join("a0.{} = ?".format(quote(name)) for name in values), list(values.values()))
+    def find(self, table_: str, **values: str) -> list[Row]:
+        """Return the rows whose columns equal the values (one may be called ``table``)."""
+        return self.select(table_, " AND ".join("a0.{} = ?".format(quote(name)) for name in values), list(values.values()))
 
-    def first(self, table: str, **values: str) -> t.Optional[Row]:
-        return next(iter(self.find(table, **values)), None)
+    def first(self, table_: str, **values: str) -> t.Optional[Row]:
+        return next(iter(self.find(table_, **values)), None)
 
     def get(self, table: str, sys_id: str) -> t.Optional[Row]:
         return self.first(table, sys_id=sys_id)

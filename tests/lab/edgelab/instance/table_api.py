@@ -82,9 +82,12 @@ class Renderer:
         self.fields = [name.strip() for name in call.query.get("sysparm_fields", "").split(",") if name.strip()]
         self._rows: dict[tuple[str, str], Row | None] = {}
         self._displays: dict[tuple[str, str], str] = {}
+        self._readable: dict[str, set[str]] = {}
 
     def row(self, table: str, row: Row) -> dict[str, t.Any]:
-        readable = self.instance.acl.readable_fields(self.caller, table)
+        if table not in self._readable:
+            self._readable[table] = self.instance.acl.readable_fields(self.caller, table)
+        readable = self._readable[table]
         fields = self.instance.store.schema[table].fields
         result: dict[str, t.Any] = {}
         for path in self.fields or fields:

@@ -130,8 +130,8 @@ class Node:
     def put(self, table: str, *rows: dict[str, t.Any]) -> list[dict[str, str]]:
         return t.cast(t.List[t.Dict[str, str]], self.control("POST", "/raw/" + table, {"rows": list(rows)})["rows"])
 
-    def find(self, table: str, **values: str) -> list[dict[str, str]]:
-        return [row for row in self.raw(table).values() if all(row[name] == value for name, value in values.items())]
+    def find(self, table_: str, **values: str) -> list[dict[str, str]]:
+        return [row for row in self.raw(table_).values() if all(row[name] == value for name, value in values.items())]
 
 
 def wait_for(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -> t.Any:
@@ -144,8 +144,8 @@ def wait_for(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -
     raise AssertionError("not within {} s: {}".format(seconds, what))
 
 
-def make_pair(directory: Path) -> tuple[Node, Node]:
-    """Return a source and a target that know each other, not started."""
+def make_pair(directory: Path, **settings: t.Any) -> tuple[Node, Node]:
+    """Return a source and a target that know each other, not started; settings go into both ``instance.json``."""
     certificates = make_certificates(directory)
     ports = {name: {"port": free_port(), "control_port": free_port()} for name in ("acmeprod", "acmetest")}
 
@@ -158,7 +158,7 @@ def make_pair(directory: Path) -> tuple[Node, Node]:
         }
         if not production:
             peer["production"] = True  # type: ignore[assignment]
-        return {"name": name, "production": production, "host": "127.0.0.1", "peers": {other: peer}, **ports[name], **certificates}
+        return {"name": name, "production": production, "host": "127.0.0.1", "peers": {other: peer}, **ports[name], **certificates, **settings}
 
     return Node(directory / "acmeprod", config("acmeprod", True)), Node(directory / "acmetest", config("acmetest", False))
 
