@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from edgelab import demo_data
-from edgelab import lab as lab_program
 from edgelab.inventory import PLAYBOOK, write_inventory
+from edgelab.lab import Lab
 
 BUILD = Path("build")
 START_IN = 75  # seconds from scheduling the clone to its start: t00 to t20 happen in between
@@ -36,15 +36,15 @@ def main() -> int:
     folder = (BUILD / "demo").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     # A demo begins with instances that were never cloned.
-    lab_program.down(lab_dir, wipe=True)
+    lab = Lab(lab_dir)
+    lab.down(wipe=True)
     try:
-        lab = lab_program.up(lab_dir)
-        return demonstrate(lab, folder)
+        return demonstrate(lab.up(), folder)
     finally:
         if keep:
             say("the lab stays up; `make lab-status` shows it, `make lab-down` ends it")
         else:
-            lab_program.down(lab_dir)
+            lab.down()
 
 
 def demonstrate(lab: dict, folder: Path) -> int:
@@ -58,36 +58,33 @@ def demonstrate(lab: dict, folder: Path) -> int:
     say(f"nightly backup of {source} ended at {backup['completed']} UTC")
     number = demo_data.schedule_clone(lab, START_IN)
     say(f"clone {number} of {source} over {target} starts in {START_IN} s; its target signs with another key, so everything must be signed anew")
-    inventory = write_inventory(lab, folder, edge_verify_records=demo_data.verify_records(canaries))
+    inventory = write_inventory(lab, folder, edge_verify_records=demo_data.verify_records())
     command = ["ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
     say("$ " + " ".join(command))
     began = time.monotonic()
     finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false"), check=False)
     say(f"the playbook ended with {finished.returncode} after {time.monotonic() - began:.0f} s")
-    demo_data.stop_traffic(lab)
+    traffic = demo_data.stop_traffic(lab)
     report_file = folder / "report.json"
     if not report_file.exists():
         say("there is no report: the run was refused before it began")
         return finished.returncode or 1
     report = json.loads(report_file.read_text())
-    show(lab, canaries, report)
+    show(lab, canaries[0], traffic, report)
     say(f"result: {report['result']}; the report is {report_file}")
     return finished.returncode or (0 if report["result"] == "green" else 1)
 
 
-def show(lab: dict, canaries: list, report: dict) -> None:
+def show(lab: dict, first: dict, traffic: dict, report: dict) -> None:
     """Print what a user would look at: one record through a proxy and without one, and whether clear text ever reached the target."""
-    first = canaries[0]
     print()
-    print(f"Record {first['number']} on {lab['instances']['target']['name']}:")
+    print(f"Record {first['number']} on {lab['instances']['target']['name']}, through a proxy and without one:")
     through = demo_data.read_through(lab, "target", first["table"], first["sys_id"])
     direct = demo_data.read_direct(lab, "target", first["table"], first["sys_id"])
     for field in demo_data.ENCRYPTED_FIELDS:
-        print(f"  {field:18} through a proxy: {through[field][:34]!r:38} without: {direct[field][:46]!r}")
-    stats = demo_data.traffic_stats(lab)
-    leaks = demo_data.clear_text_in_target_requests(lab)
-    print(f"Users' writes to the target: {stats['ok']} done, {stats['refused']} refused while it was out of service.")
-    print(f"Requests that brought clear text of an encrypted field to the target instance: {len(leaks)}")
+        print(f"  {field:18} {through[field][:34]!r:38} {direct[field][:46]!r}")
+    print(f"Users' writes to the target: {traffic['ok']} done, {traffic['refused'] + traffic['failed']} turned away while it was out of service.")
+    print(f"Requests that brought users' clear text to the target instance: {len(demo_data.clear_text_requests(lab))}")
     print()
     for step in report["steps"]:
         print(f"  {step['id']:18} {step['status']:8} {(step['started'] or '')[11:19]:8} {(step['ended'] or '')[11:19]:8} {step['error'] or step['title']}")
