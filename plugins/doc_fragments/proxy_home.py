@@ -64,3 +64,38 @@ notes:
   - Only keystores of the type JCEKS are accepted, because that is the type that the proxy documents.
   - The documentation page I(Set up a key pair) and KB0623738 ask that every key has the password of its keystore.
 """
+
+    SERVICE = r"""
+options:
+  manager:
+    description:
+      - How the proxy is started and stopped.
+      - V(scripts) uses C(startup.sh) and C(shutdown.sh) of the install directory, V(systemd) uses O(unit).
+      - With V(auto) it is O(unit), else the unit whose file starts C(startup.sh) of this directory, as KB0622995 shows it, else the scripts.
+    type: str
+    choices: [auto, scripts, systemd]
+    default: auto
+  unit:
+    description: The systemd unit that runs the proxy, such as V(edge.service).
+    type: str
+  pid_file:
+    description: Where the proxy keeps the number of its process, relative to O(home) unless it is an absolute path.
+    type: path
+    default: bin/edgeencryption.pid
+  host:
+    description: Host name or address on which the proxy must be reached. Defaults to its property C(edgeencryption.proxy.host).
+    type: str
+  port:
+    description:
+      - Port on which the proxy must be reached.
+      - Defaults to its property C(edgeencryption.proxy.https.port), else to C(edgeencryption.proxy.http.port).
+    type: int
+  log_file:
+    description: The log of the proxy, relative to O(home) unless it is an absolute path.
+    type: path
+    default: logs/edgeencryption.log
+notes:
+  - Runs on Linux only. Run it as the user that the proxy runs as, or as root, else it may not see who listens on the port.
+  - No line of the log is documented that says that a proxy has started. What counts is a process that lives on, its port, and
+    the absence of the failure lines of KB0621218.
+"""

@@ -65,6 +65,16 @@ def family(process: Process) -> t.List[Process]:
     return found
 
 
+def origin(pid: int, folder: str) -> int:
+    """Return the number of the topmost ancestor that was started from the same folder, such as the wrapper of a JVM."""
+    while True:
+        fields = _stat(pid)
+        parent = int(fields[1]) if fields else 0
+        if parent <= 1 or not belongs_to(parent, folder):
+            return pid
+        pid = parent
+
+
 def belongs_to(pid: int, folder: str) -> bool:
     """Tell whether a process was started from a folder: by its program, its working directory or an argument."""
     inside = folder.rstrip("/") + "/"
