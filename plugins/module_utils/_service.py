@@ -261,12 +261,16 @@ class Service:
         with tempfile.TemporaryFile() as output:
             launcher = self._launch("stop", output)
             gone = self._wait_gone(process, members, launcher, limits.timeout)
-            if not gone and process is not None:
-                self._signal([process], signal.SIGTERM)
+            if not gone:
+                # A wrapper passes the signal on; without one, everything that is left gets it.
+                leader = process is not None and _process.alive(process)
+                self._signal([process] if process is not None and leader else members, signal.SIGTERM)
                 gone = self._wait_gone(process, members, None, min(_TERM_GRACE, limits.timeout))
             if not gone and limits.kill:
                 self._signal(members, signal.SIGKILL)
                 gone = self._wait_gone(process, members, None, _TERM_GRACE)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                launcher.wait(limits.settle if gone else 0)
             if launcher.poll() is None:
                 launcher.kill()  # only the script that this started, which still waits for the proxy
                 launcher.wait()
