@@ -157,7 +157,7 @@ class Properties:
         line = _escape_key(name) + separator + _escape_value(value, separator)
         eol = self._usual_eol()
         if self._dangling is not None:
-            # The last line ends with a backslash: whatever followed would become a part of it.
+            # The last line waits for its continuation: whatever followed would become a part of it.
             self._replace(self._dangling, self._dangling, line + eol)
         elif self._text and self._text[-1] not in _EOL:
             self._replace(len(self._text), len(self._text), eol + line)
@@ -229,7 +229,7 @@ class Properties:
             position = behind
             line_start = position
         if chars:
-            self._note_entry(chars[:-1] if backslash else chars, start, size, size, backslash)
+            self._note_entry(chars[:-1] if backslash else chars, start, size, size, backslash or continued)
         elif begun:
             # Only a backslash and blanks so far: a new line here would continue it.
             self._dangling = start

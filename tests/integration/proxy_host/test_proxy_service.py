@@ -13,6 +13,13 @@ import time
 
 import pytest
 
+def wait_for(condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
 WARN = "WARN This Edge Encryption proxy has not yet been authenticated by the instance."
 STARTUP_FAILURE = (
     "ERROR Error occured during proxy startup: Failed get edge encryption configuration from the ServiceNow instance: "
@@ -299,6 +306,7 @@ def test_child_that_outlives_its_wrapper_is_noticed(run_module, home):
     home.start_by_hand()
     wrapper = home.pid()
     os.kill(wrapper, signal.SIGKILL)
+    wait_for(lambda: wrapper not in home.processes())
     found = info(run_module, home)["status"]
     assert found["running"] and found["pid"] != wrapper
     assert service(run_module, home, "stopped", timeout=1)["changed"] and not home.processes()
