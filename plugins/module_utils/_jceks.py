@@ -13,6 +13,7 @@ digested and dropped; it never leaves this file.
 
 import binascii
 import collections
+import contextlib
 import hashlib
 import hmac
 import struct
@@ -52,7 +53,9 @@ class Entry(t.NamedTuple):
     identity: t.Optional[str]
 
 
-class _Raw(t.NamedTuple):
+class Stored(t.NamedTuple):
+    """One entry as the file holds it."""
+
     alias: str
     kind: int
     created: int
@@ -71,17 +74,29 @@ def load(path: str, password: str, aliases: t.Optional[t.Collection[str]] = None
 
 def parse(data: bytes, password: str, path: str, aliases: t.Optional[t.Collection[str]] = None) -> t.Dict[str, Entry]:
     """Return the entries of a keystore that is at hand as bytes."""
+    stored = read_stored(data, password, path)
+    wanted = None if aliases is None else {normalize(alias) for alias in aliases}
+    with _damage(path):
+        return collections.OrderedDict(
+            (alias, _describe(item, password, path)) for alias, item in stored.items() if wanted is None or alias in wanted
+        )
+
+
+def read_stored(data: bytes, password: str, path: str) -> t.Dict[str, Stored]:
+    """Return the entries as they are stored, keys still protected; equal ones are equal."""
     _check_type(data, path)
+    body, digest = data[:-20], data[-20:]
+    if not hmac.compare_digest(hashlib.sha1(password.encode("utf-16-be") + _WHITENER + body).digest(), digest):
+        raise KeystoreError(path, "the keystore password does not fit, or the file is damaged.", "Give the password of this keystore.")
+    with _damage(path):
+        return collections.OrderedDict((item.alias, item) for item in _walk(body))
+
+
+@contextlib.contextmanager
+def _damage(path: str) -> t.Iterator[None]:
     try:
-        body, digest = data[:-20], data[-20:]
-        fits = hmac.compare_digest(hashlib.sha1(password.encode("utf-16-be") + _WHITENER + body).digest(), digest)
-        if not fits:
-            raise KeystoreError(path, "the keystore password does not fit, or the file is damaged.", "Give the password of this keystore.")
-        raws = _walk(body)
-        wanted = None if aliases is None else {normalize(alias) for alias in aliases}
-        chosen = [raw for raw in raws if wanted is None or raw.alias in wanted]
-        return collections.OrderedDict((raw.alias, _describe(raw, password, path)) for raw in chosen)
-    except (struct.error, _javaserial.SerialError, _der.DerError, IndexError) as exc:
+        yield
+    except (struct.error, _javaserial.SerialError, _der.DerError) as exc:
         raise KeystoreError(path, "the keystore is damaged: {0}.".format(exc)) from exc
 
 
@@ -101,7 +116,7 @@ def _check_type(data: bytes, path: str) -> None:
     )
 
 
-def _walk(body: bytes) -> t.List[_Raw]:
+def _walk(body: bytes) -> t.List[Stored]:
     reader = _Reader(body)
     reader.number(">I")
     version, count = reader.number(">I"), reader.number(">I")
@@ -122,7 +137,7 @@ def _walk(body: bytes) -> t.List[_Raw]:
             reader.offset = objects.offset
         else:
             raise struct.error("an entry of the unknown kind {0}".format(kind))
-        entries.append(_Raw(alias, kind, created, protected, tuple(chain)))
+        entries.append(Stored(alias, kind, created, protected, tuple(chain)))
     if reader.offset != len(body):
         raise struct.error("there are bytes behind the last entry")
     return entries
@@ -156,7 +171,7 @@ class _Reader:
         return self.block()
 
 
-def _describe(raw: _Raw, password: str, path: str) -> Entry:
+def _describe(raw: Stored, password: str, path: str) -> Entry:
     name = "{0}, entry {1}".format(path, raw.alias)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(raw.created // 1000))
     if raw.kind == _SECRET_KEY:
@@ -172,7 +187,7 @@ def _describe(raw: _Raw, password: str, path: str) -> Entry:
     return Entry(raw.alias, "private_key", algorithm, size, fingerprint, created, True, _digest(b"private", key, *raw.chain))
 
 
-def _describe_secret(raw: _Raw, password: str, name: str, created: str) -> Entry:
+def _describe_secret(raw: Stored, password: str, name: str, created: str) -> Entry:
     try:
         algorithm, key = _open_secret(raw.protected, password, name)
     except _WrongPassword:

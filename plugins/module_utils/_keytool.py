@@ -145,12 +145,11 @@ def _run(keytool: str, argv: t.Sequence[str], secrets: t.Mapping[str, str]) -> N
 def _prove(before: bytes, after: bytes, password: str, path: str, entry: Entry, new_alias: str) -> None:
     """keytool may return 0 without having done its work."""
     alias = _jceks.normalize(new_alias)
-    old, new = _jceks.parse(before, password, path), _jceks.parse(after, password, path)
-    copied = new.pop(alias, None)
+    copied = _jceks.parse(after, password, path, [alias]).get(alias)
     if copied is None or copied.identity != entry.identity:
         raise KeytoolError(path, "keytool reported success, but the entry {0} is not as in the source.".format(alias))
-    old.pop(alias, None)
-    if old != new:
+    old, new = _jceks.read_stored(before, password, path), _jceks.read_stored(after, password, path)
+    if dict(old, **{alias: None}) != dict(new, **{alias: None}):
         raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(alias))
 
 
