@@ -1,0 +1,175 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This util is private to the collection: it may change without notice.
+
+"""Copies keystore entries with Java's own keytool, and proves the result by reading it back."""
+
+import base64
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import typing as t
+
+from . import _files, _jceks
+from ._jceks import Entry, KeystoreError
+
+# keytool itself demands this of a keystore that it creates.
+MIN_PASSWORD = 6
+_TIMEOUT = 120
+
+
+class KeytoolError(KeystoreError):
+    """keytool is missing or did not do what it was asked for."""
+
+
+def find(home: t.Optional[str], explicit: t.Optional[str]) -> str:
+    """Return the keytool to use: the given one, the one that ships with the proxy, or the one on the search path."""
+    if explicit:
+        candidates = [explicit]
+    else:
+        candidates = [os.path.join(home, "java", "jre", "bin", "keytool")] if home else []
+        candidates.append("keytool")
+    for candidate in candidates:
+        found = shutil.which(candidate)
+        if found:
+            return found
+    raise KeytoolError(
+        "keytool",
+        "not found; looked for {0}.".format(", ".join(candidates)),
+        "Install a Java runtime on this host or name its keytool with the option keytool.",
+    )
+
+
+class Source(t.NamedTuple):
+    """The keystore that an entry comes from."""
+
+    content: bytes
+    password: str
+    name: str  # for errors
+
+    def entry(self, alias: str) -> Entry:
+        """Return an entry that can be copied, or say why it cannot."""
+        entry = _jceks.parse(self.content, self.password, self.name, [alias]).get(_jceks.normalize(alias))
+        if entry is None:
+            raise KeystoreError(self.name, "there is no entry {0}.".format(alias))
+        if entry.identity is None:
+            raise KeystoreError(
+                self.name,
+                "the key of entry {0} has another password than the keystore.".format(alias),
+                "Give it the password of the keystore (KB0623738): keytool -keypasswd.",
+            )
+        return entry
+
+
+def copy_entry(keytool: str, source: Source, alias: str, path: str, password: str, new_alias: str) -> None:
+    """Put an entry into the keystore at C(path), which keeps all its other entries; the rename at the end is the only visible step."""
+    entry = source.entry(alias)
+    before = _files.read(path, "keystore")
+    with _files.temporary_copy(path, before) as temp:
+        _import(keytool, source, entry, temp, password, new_alias)
+        written = _files.read(temp, "keystore")
+        _prove(before, written, password, path, entry, new_alias)
+        if _files.read(path, "keystore") != before:
+            raise KeystoreError(path, "it was changed by somebody else while it was being edited.", "Run the task again.")
+        _files.replace(temp, os.path.realpath(path))
+
+
+def export(keytool: str, source: Source, aliases: t.Sequence[str], password: str) -> str:
+    """Return a new keystore with these entries only, under a password of its own, as base64."""
+    if len(password) < MIN_PASSWORD:
+        raise KeystoreError("export", "the transfer password has fewer than {0} characters; keytool refuses it.".format(MIN_PASSWORD))
+    with private_folder() as folder:
+        path = os.path.join(folder, "transfer.jceks")
+        entries = [source.entry(alias) for alias in aliases]
+        for entry in entries:
+            _import(keytool, source, entry, path, password, entry.alias)
+        content = _files.read(path, "keystore")
+    found = _jceks.parse(content, password, "the exported keystore")
+    if {name: item.identity for name, item in found.items()} != {item.alias: item.identity for item in entries}:
+        raise KeytoolError(source.name, "the exported keystore does not hold what was asked for.")
+    return base64.b64encode(content).decode("ascii")
+
+
+@contextlib.contextmanager
+def private_folder() -> t.Iterator[str]:
+    """Give a folder of mode 0700 that is gone at the end."""
+    folder = tempfile.mkdtemp(prefix="edge_encryption_")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _import(keytool: str, source: Source, entry: Entry, path: str, password: str, new_alias: str) -> None:
+    with private_folder() as folder:
+        origin = os.path.join(folder, "source.jceks")
+        with open(origin, "wb") as stream:
+            stream.write(source.content)
+        argv = ["-importkeystore", "-noprompt", "-srckeystore", origin, "-srcstoretype", "jceks", "-srcstorepass:env", "EDGE_SOURCE"]
+        argv += ["-destkeystore", path, "-deststoretype", "jceks", "-deststorepass:env", "EDGE_DEST"]
+        argv += ["-srcalias", entry.alias, "-destalias", new_alias]
+        if entry.type != "trusted_certificate":
+            # A certificate has no password of its own; keytool fails when it gets one.
+            argv += ["-srckeypass:env", "EDGE_SOURCE", "-destkeypass:env", "EDGE_DEST"]
+        _run(keytool, argv, {"EDGE_SOURCE": source.password, "EDGE_DEST": password})
+
+
+def _run(keytool: str, argv: t.Sequence[str], secrets: t.Mapping[str, str]) -> None:
+    """Run keytool. Passwords go through the environment, which, unlike argv, only the same user and root can read."""
+    # The JVM ignores LANG for its language.
+    command = [keytool, "-J-Duser.language=en"] + list(argv)
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(os.environ, **secrets),
+            stdin=subprocess.DEVNULL,  # a question ends in an error, not in a hang
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise KeytoolError(keytool, "it did not end within {0} seconds.".format(_TIMEOUT)) from None
+    except OSError as exc:
+        raise KeytoolError(keytool, "it cannot be run: {0}.".format(exc.strerror)) from exc
+    if done.returncode != 0:
+        output = done.stdout.decode("utf-8", "replace").strip()
+        for secret in secrets.values():
+            output = output.replace(secret, "********")
+        raise KeytoolError(keytool, "{0} failed: {1}".format(argv[0], output or "no output"))
+
+
+def _prove(before: bytes, after: bytes, password: str, path: str, entry: Entry, new_alias: str) -> None:
+    """keytool may return 0 without having done its work."""
+    alias = _jceks.normalize(new_alias)
+    copied = _jceks.parse(after, password, path, [alias]).get(alias)
+    if copied is None or copied.identity != entry.identity:
+        raise KeytoolError(path, "keytool reported success, but the entry {0} is not as in the source.".format(alias))
+    old, new = _jceks.read_stored(before, password, path), _jceks.read_stored(after, password, path)
+    if dict(old, **{alias: None}) != dict(new, **{alias: None}):
+        raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(alias))
+
+
+def summary(entry: t.Optional[Entry]) -> t.Dict[str, t.Any]:
+    """Return what a diff shows of an entry."""
+    if entry is None:
+        return {}
+    return {"type": entry.type, "algorithm": entry.algorithm, "size": entry.size, "fingerprint": entry.fingerprint}
+
+
+def refusal(path: str, present: Entry, wanted: Entry) -> KeystoreError:
+    """Return the error for an alias that is taken."""
+    if present.identity is None:
+        cause = "the key of entry {0} has another password than the keystore, so it cannot be compared.".format(present.alias)
+    else:
+        cause = "the entry {0} holds other material than the source.".format(present.alias)
+    return KeystoreError(
+        path,
+        cause,
+        "Values encrypted with it would become unreadable; set replace=true only if it is not needed any more.",
+        present=summary(present),
+        wanted=summary(wanted),
+    )
