@@ -188,7 +188,7 @@ class Client:
 
     def sibling(self, url: t.Optional[str] = None, verify: t.Optional[t.Union[bool, str]] = None) -> "Client":
         """Return a new client, with a session of its own, for the same account (at another address)."""
-        return Client(
+        client = Client(
             url or self.url,
             self.credentials,
             verify=self.verify if verify is None else verify,
@@ -197,6 +197,8 @@ class Client:
             longest_pause=self.longest_pause,
             sleep=self._sleep,
         )
+        client._known = self._known
+        return client
 
     def close(self) -> None:
         self._session.close()

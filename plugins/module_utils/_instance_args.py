@@ -75,3 +75,8 @@ def client_of(instance: t.Mapping[str, t.Any], **settings: t.Any) -> Client:
 def proxy_client(client: Client, proxy_url: str, proxy_ca_path: t.Optional[str]) -> Client:
     """Return a client for the same account through an Edge Encryption proxy."""
     return client.sibling(url=proxy_url, verify=proxy_ca_path if proxy_ca_path and client.verify is not False else None)
+
+
+def proxy_spec() -> t.Dict[str, t.Any]:
+    """Return the options that name a proxy of the instance."""
+    return {"proxy_url": {"type": "str", "required": True}, "proxy_ca_path": {"type": "path"}}

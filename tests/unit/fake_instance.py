@@ -75,9 +75,9 @@ class FakeInstance:
 
     # Data
 
-    def add(self, table, **fields):
-        rows = self.tables.setdefault(table, {})
-        sys_id = fields.get("sys_id") or hashlib.md5("{}{}".format(table, len(rows)).encode()).hexdigest()
+    def add(self, into, **fields):
+        rows = self.tables.setdefault(into, {})
+        sys_id = fields.get("sys_id") or hashlib.md5("{}{}".format(into, len(rows)).encode()).hexdigest()
         row = {"sys_id": sys_id, "sys_mod_count": "0", "sys_created_by": "admin", "sys_updated_on": "2026-01-01 00:00:00"}
         row.update(fields)
         rows[sys_id] = row
