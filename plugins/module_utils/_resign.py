@@ -30,7 +30,7 @@ from html.parser import HTMLParser
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Listing, NotFound, Query, Row, Table, flag
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Listing, NotFound, Query, Row, Table, flag, instance_name
 
 TABLES = ("sys_encryption_rule", "sys_encryption_configuration")
 # The base system brings rules signed with ServiceNow's key, but no configurations (KB0621218).
@@ -39,6 +39,7 @@ BASE_QUERY = "sys_created_by=glide.maint"
 BASE_AUTHORS = ("glide.maint", "maint", "system")
 # Fields that can be changed for a moment in a record that is off. The order comes first, because it is part of what is signed.
 HARMLESS = ("order", "description", "short_description", "comments")
+BACKOFF = 0.2  # seconds, doubled with every attempt
 SYSTEM_FIELDS = ("sys_mod_count", "sys_updated_on", "sys_created_by")
 
 Key = t.Tuple[str, str]
@@ -213,12 +214,11 @@ def prove_same_instance(direct: Client, edge: Client) -> str:
     """Return the name of the instance, having asked it on both ways."""
     if direct.url == edge.url:
         raise EdgeError(edge.url, "is the address of the instance itself.", "Give the address of a proxy: only a proxy signs.")
-    names = []
-    for client in (direct, edge):
-        row = Table(client, "sys_properties").one("name=instance_name", ["name", "value"])
-        if row is None or not row["value"]:
-            raise EdgeError(client.name, "its property instance_name cannot be read.", "Give the account read access to sys_properties.")
-        names.append(row["value"])
+    names = [instance_name(client) for client in (direct, edge)]
+    if not all(names):
+        raise EdgeError(
+            direct.name, "its property instance_name cannot be read on both ways.", "Give the account read access to sys_properties."
+        )
     if names[0] != names[1]:
         raise EdgeError(edge.url, "is a proxy of {}, not of {}.".format(names[1], names[0]), "Correct proxy_url.")
     return names[0]
@@ -633,7 +633,7 @@ class Resigner:
             except RestError as error:
                 if not error.transient or attempt == 3:
                     raise
-                time.sleep(random.uniform(0, attempt))
+                time.sleep(random.uniform(0, BACKOFF * 2**attempt))
         self.journal.settled(record.key, state, record.active)
         self.outcomes[record.key] = Outcome(record, resigned=True, state=state)
 
@@ -720,7 +720,7 @@ class Resigner:
                     ),
                     "Set it by hand through the proxy, or run again with the same state_file.",
                 )
-            time.sleep(random.uniform(0, min(10, 0.2 * 2**attempt)))
+            time.sleep(random.uniform(0, min(10, BACKOFF * 2**attempt)))
 
     # The proof
 

@@ -309,3 +309,9 @@ def equals(**values: str) -> str:
 def flag(value: bool) -> str:
     """Return a boolean as the Table API writes it."""
     return "true" if value else "false"
+
+
+def instance_name(client: Client) -> str:
+    """Return what the instance calls itself, or nothing if the account may not know."""
+    row = Table(client, "sys_properties").one("name=instance_name", ["name", "value"])
+    return row["value"] if row else ""

@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
@@ -21,7 +22,7 @@ from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import S
 
 
 @pytest.fixture
-def rules(fake):  # noqa: F811
+def rules(fake, monkeypatch):  # noqa: F811
     """Five active rules, an inactive one, two base rules; two configurations, one of them inactive."""
     for number in range(5):
         fake.add_rule("rule{}".format(number), order=str(100 + number))
@@ -31,6 +32,7 @@ def rules(fake):  # noqa: F811
     fake.add_configuration("incident", "description")
     fake.add_configuration("incident", "u_old", active=False)
     fake.before = snapshot(fake)
+    monkeypatch.setattr(_resign, "BACKOFF", 0.005)
     return fake
 
 
