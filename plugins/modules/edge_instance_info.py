@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: edge_instance_info
 short_description: Learn what an instance is before doing anything to it
 description:
-  - Returns the name and version of an instance, whether it is a production instance, properties, the roles of the account, which tables it may
-    read, and how far the clocks are apart.
+  - Returns the name and version of an instance, whether it is a production instance, properties, the roles of the account, which tables
+    it may read, and how far the clocks are apart.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module

@@ -10,8 +10,8 @@ description:
   - Makes sure that an instance has a record of a proxy, with the right host and port, and that it is authenticated, or that it has none.
   - A clone replaces these records by those of the source, so that the target no longer knows its proxies.
   - A proxy makes its own record when it starts, and must then be authenticated on the instance (documentation page "Authenticate an Edge
-    Encryption proxy"). It is not documented whether that can be done by REST. If the instance does not store the status, the module fails and
-    says where to click.
+    Encryption proxy"). It is not documented whether that can be done by REST. If the instance does not store the status, the module
+    fails and says where to click.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.instance

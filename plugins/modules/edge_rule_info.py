@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: edge_rule_info
 short_description: List Edge Encryption rules and configurations
 description:
-  - Lists all rules and encryption configurations of an instance, whether they are active, whether they came with the base system, and a digest
-    of their signature.
+  - Lists all rules and encryption configurations of an instance, whether they are active, whether they came with the base system, and a
+    digest of their signature.
   - Two lists taken at different times show what was re-signed, changed, or left off.
 notes:
   - The names of the columns are not documented. C(active) and the C(sys_) fields are required, the others are looked up.

@@ -13,16 +13,16 @@ description:
     through the address of a proxy.
   - Before anything else, records are re-signed one at a time as canaries, of each table an inactive and an active one. Unless each of them
     then carries a new signature, nothing else is touched and the module fails with the reason.
-  - No more than O(max_inactive) records are off at any moment, and each is journaled in O(state_file) before it is touched. Run again with the
-    same file after a crash, and the records that were off are turned on before anything else happens. SIGTERM and SIGINT end the run after the
-    records in hand.
+  - No more than O(max_inactive) records are off at any moment, and each is journaled in O(state_file) before it is touched. Run again
+    with the same file after a crash, and the records that were off are turned on before anything else happens. SIGTERM and SIGINT end
+    the run after the records in hand.
   - At the end every record is read from the instance and compared with what it was.
   - The batch API is never used, because a proxy cannot handle it (documentation page "Edge Encryption limitations").
 notes:
   - Users should be locked out meanwhile. While a rule or configuration is off, what it encrypts could reach the instance as clear text.
-  - It is not documented whether a proxy signs what comes by REST, nor whether a REST session may write these tables. Both are found out with the
-    canaries. The documentation (page "Edge Encryption configuration") wants a user with the elevated role C(security_admin), logged in through
-    a proxy.
+  - It is not documented whether a proxy signs what comes by REST, nor whether a REST session may write these tables. Both are found out
+    with the canaries. The documentation (page "Edge Encryption configuration") wants a user with the elevated role C(security_admin),
+    logged in through a proxy.
   - Records signed by ServiceNow, that is those of the base system, verify with a key that each proxy has, so they need no new signature.
   - The proxies must run while this module works, so their signature validation must be off if the signatures are bad.
   - The names of the columns are not documented. C(active) and the C(sys_) fields are required, the others are looked up.
@@ -65,8 +65,8 @@ options:
     description:
       - What proves that a record was re-signed.
       - V(signature) means that the signature must change when the record does.
-      - V(update) is satisfied with an update of the record where the signature cannot be read. Prove the signatures by the log of a restarted
-        proxy then.
+      - V(update) is satisfied with an update of the record where the signature cannot be read. Prove the signatures by the log of a
+        restarted proxy then.
     type: str
     choices: [signature, update]
     default: signature

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: edge_service_account
 short_description: Make the account work that Edge Encryption proxies log in with
 description:
-  - Makes sure that the account in the proxies' property C(edgeencryption.target.username) exists, is active and not locked out, has its role
-    (documentation page "Edge Encryption proxy server properties"), and that its password is accepted.
+  - Makes sure that the account in the proxies' property C(edgeencryption.target.username) exists, is active and not locked out, has its
+    role (documentation page "Edge Encryption proxy server properties"), and that its password is accepted.
   - A clone replaces the target's accounts by those of the source, so that the target's proxies can no longer log in.
   - The password is tried once, by logging in. Only if it is refused it is set, and tried again.
 notes:

@@ -8,10 +8,10 @@ module: instance_clone_info
 short_description: Find a clone request and follow it until the target can be used
 description:
   - Finds a clone on the source instance, by its number or as the only open clone to a target, and returns what it is made of.
-  - With O(wait_for) it follows the clone. It survives what happens to both instances meanwhile, such as resets, maintenance pages, rate limits
-    and, on the target, refused logins.
-  - A clone lives in the table V(clone_instance), or in V(sn_instance_clone_request) if it was requested in the Clone Admin Console (KB1425858).
-    Both are searched. Numbers may occur in both.
+  - With O(wait_for) it follows the clone. It survives what happens to both instances meanwhile, such as resets, maintenance pages, rate
+    limits and, on the target, refused logins.
+  - A clone lives in the table V(clone_instance), or in V(sn_instance_clone_request) if it was requested in the Clone Admin Console
+    (KB1425858). Both are searched. Numbers may occur in both.
   - State V(Completed) does not mean that the target can be used. The cleanup scripts run afterwards, as a scheduled job of the target
     (documentation page "Exploring instance clone"). See O(wait_for).
   - A state that the documentation (page "Clone states") does not name counts as RV(clone.phase=unknown), neither as success nor as failure.

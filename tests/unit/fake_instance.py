@@ -80,6 +80,10 @@ class FakeInstance:
         sys_id = fields.get("sys_id") or hashlib.md5("{}{}".format(into, len(rows)).encode()).hexdigest()
         row = {"sys_id": sys_id, "sys_mod_count": "0", "sys_created_by": "admin", "sys_updated_on": "2026-01-01 00:00:00"}
         row.update(fields)
+        if into == "sys_user_has_role":
+            # Dot-walked names are literal keys in an answer.
+            row["user.user_name"] = self.tables["sys_user"][row["user"]]["user_name"]
+            row["role.name"] = self.tables["sys_user_role"][row["role"]]["name"]
         rows[sys_id] = row
         return sys_id
 
