@@ -1,0 +1,496 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
+from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Journal, Settings, Undecided, resign
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import SIGNED, Fault, fake  # noqa: F401
+
+
+@pytest.fixture
+def rules(fake, monkeypatch):  # noqa: F811
+    """Five active rules, an inactive one, two base rules; two configurations, one of them inactive."""
+    for number in range(5):
+        fake.add_rule("rule{}".format(number), order=str(100 + number))
+    fake.add_rule("off", active=False)
+    fake.add_rule("base1", sys_created_by="glide.maint")
+    fake.add_rule("base2", sys_created_by="glide.maint", active=False)
+    fake.add_configuration("incident", "description")
+    fake.add_configuration("incident", "u_old", active=False)
+    fake.before = snapshot(fake)
+    monkeypatch.setattr(_resign, "BACKOFF", 0.005)
+    return fake
+
+
+def snapshot(fake):  # noqa: F811
+    return {(table, sys_id): dict(row) for table in SIGNED for sys_id, row in fake.tables[table].items()}
+
+
+def do(fake, state_file, check=False, **settings):  # noqa: F811
+    settings = dict({"restore_timeout": 5.0}, **settings)
+    client = Client(fake.url, Credentials("edge.automation", "pw"), timeout=2, sleep=lambda seconds: time.sleep(min(seconds, 0.01)))
+    edge = client.sibling(fake.proxy_url)
+    result, trouble = resign(client, edge, Settings(**settings), str(state_file), Progress(None, "resign"), check)
+    return result, trouble
+
+
+def assert_as_before(fake, resigned=True):  # noqa: F811
+    """Every record is what it was, but for its signature; base records are untouched."""
+    for key, row in snapshot(fake).items():
+        before = fake.before[key]
+        for name in row:
+            if name not in ("signature", "sys_mod_count", "sys_updated_on"):
+                assert row[name] == before[name], (row, name)
+        if before["sys_created_by"] == "glide.maint":
+            assert row == before
+        elif resigned:
+            assert row["signature"] == fake.signature_of(key[0], row), row
+    assert not [key for key in fake.off if fake.before.get(("sys_encryption_rule", key), {}).get("active") == "true"]
+
+
+def test_everything_is_resigned(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", max_inactive=3)
+    assert trouble is None
+    assert result["totals"] == {"records": 10, "resigned": 8, "skipped": 0, "base": 2, "failed": 0}
+    assert result["changed"]
+    assert result["transport"] == "table_api"
+    assert result["instance_name"] == "acmetest"
+    assert_as_before(rules)
+    assert 1 <= rules.most_off <= 3
+
+
+def test_inactive_records_are_never_activated(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    assert not [key for key, row in rules.before.items() if row["active"] == "false" and key[1] in rules.ever_active]
+
+
+def test_nothing_is_written_but_through_the_proxy_and_never_in_batches(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    assert all(entry["via_proxy"] for entry in rules.requests if entry["method"] != "GET")
+    assert not [path for _method, path in rules.paths() if "batch" in path]
+
+
+def test_one_connection_a_worker(rules, tmp_path):
+    for number in range(60):
+        rules.add_rule("more{}".format(number))
+    rules.before = snapshot(rules)
+    do(rules, tmp_path / "state", max_inactive=4)
+    # The canaries and each worker through the proxy; the survey, the proof of the address and nothing else directly.
+    assert rules.connections <= 4 + 1 + 2
+
+
+def test_the_journal_is_private(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    assert stat.S_IMODE(os.stat(str(tmp_path / "state")).st_mode) == 0o600
+
+
+def test_again_with_the_same_journal_does_nothing(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    before = snapshot(rules)
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    assert not result["changed"]
+    assert result["totals"]["resigned"] == 0
+    assert snapshot(rules) == before
+
+
+def test_again_after_somebody_changed_a_rule_does_that_one(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    key = next(key for key, row in rules.before.items() if row.get("name") == "rule2")
+    rules.write("sys_encryption_rule", rules.row(*key), {"script": "other"}, signed=False)
+    rules.before = snapshot(rules)
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    assert [entry["name"] for entry in result["records"] if entry["resigned"]] == ["rule2"]
+    assert_as_before(rules)
+
+
+def test_again_without_the_journal_resigns_what_is_signed_already(rules, tmp_path):
+    do(rules, tmp_path / "one")
+    result, trouble = do(rules, tmp_path / "two")
+    # The inactive configuration has no field that could prove anything now, and says so.
+    assert [entry["name"] for entry in result["records"] if entry["error"] and "stopped" not in entry["error"]] == []
+    assert trouble is not None and "inactive=skip" in str(trouble)
+    result, trouble = do(rules, tmp_path / "three", inactive="skip")
+    assert trouble is None
+    assert result["totals"]["resigned"] == 6
+
+
+def test_check_mode_lists_the_work_and_leaves_no_file(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", check=True)
+    assert trouble is None
+    assert result["changed"]
+    assert not [entry for entry in rules.requests if entry["method"] != "GET"]
+    assert sorted(entry["name"] for entry in result["records"] if entry["skipped"]) == ["base1", "base2"]
+    assert not (tmp_path / "state").exists()
+    do(rules, tmp_path / "state")
+    assert not do(rules, tmp_path / "state", check=True)[0]["changed"]
+
+
+def test_skip_reports_inactive_records(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", inactive="skip")
+    assert trouble is None
+    assert sorted(entry["name"] for entry in result["records"] if entry["skipped"] == "inactive") == ["incident.u_old", "off"]
+
+
+def test_toggle_activates_inactive_records_for_a_moment(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", inactive="toggle")
+    assert trouble is None
+    assert result["totals"]["resigned"] == 8
+    assert_as_before(rules)
+    assert any(row["active"] == "false" and key[1] in rules.ever_active for key, row in rules.before.items())
+
+
+def test_touch_changes_the_order_when_writing_the_same_values_does_nothing(rules, tmp_path, monkeypatch):
+    write = rules.write
+
+    def only_changes_are_signed(table, row, values, signed):
+        write(table, row, values, signed and any(row.get(name) != value for name, value in values.items()))
+
+    monkeypatch.setattr(rules, "write", only_changes_are_signed)
+    result, trouble = do(rules, tmp_path / "state", tables=["sys_encryption_rule"])
+    assert trouble is None
+    assert result["totals"]["resigned"] == 6
+    assert_as_before(rules, resigned=False)
+    _result, trouble = do(rules, tmp_path / "other", tables=["sys_encryption_configuration"])
+    assert "u_old" in str(trouble) and "inactive=toggle" in str(trouble)
+    assert_as_before(rules, resigned=False)
+
+
+# Refusals
+
+
+def test_unsigned_rest_stops_at_the_canary(rules, tmp_path):
+    rules.sign_rest = False
+    result, trouble = do(rules, tmp_path / "state", transport="table_api", inactive="skip")
+    assert "its signature did not change" in str(trouble) and "KB0621218" in str(trouble)
+    assert len({path for _method, path in rules.paths("PATCH")}) == 1
+    assert result["totals"]["failed"] == 8 - 2
+    assert_as_before(rules, resigned=False)
+
+
+def test_auto_takes_the_form_when_rest_is_not_signed(rules, tmp_path):
+    rules.sign_rest = False
+    result, trouble = do(rules, tmp_path / "state", max_inactive=2)
+    assert trouble is None
+    assert result["transport"] == "form"
+    assert_as_before(rules)
+    assert rules.most_off <= 2
+
+
+def test_neither_is_signed(rules, tmp_path):
+    rules.sign_rest = rules.sign_form = False
+    _result, trouble = do(rules, tmp_path / "state", inactive="skip")
+    assert "By table_api" in str(trouble) and "By form" in str(trouble)
+    assert_as_before(rules, resigned=False)
+
+
+def test_no_right_to_write(rules, tmp_path):
+    rules.denied[("PATCH", "sys_encryption_rule")] = (403, "Operation Failed")
+    rules.denied[("PATCH", "sys_encryption_configuration")] = (403, "Operation Failed")
+    _result, trouble = do(rules, tmp_path / "state", transport="table_api")
+    assert "security_admin" in str(trouble)
+    assert_as_before(rules, resigned=False)
+
+
+def test_a_write_that_is_silently_left_out(rules, tmp_path):
+    rules.drop |= {(table, "active") for table in SIGNED}
+    _result, trouble = do(rules, tmp_path / "state", transport="table_api", inactive="skip")
+    assert "left out" in str(trouble) and "elevated" in str(trouble)
+    assert_as_before(rules, resigned=False)
+
+
+def test_an_unreadable_signature(rules, tmp_path):
+    rules.unreadable |= {(table, "signature") for table in SIGNED}
+    _result, trouble = do(rules, tmp_path / "state")
+    assert "canary_proof=update" in str(trouble)
+    assert rules.paths("PATCH") == []
+    result, trouble = do(rules, tmp_path / "state", signature_required=False, inactive="skip")
+    assert trouble is None
+    assert result["totals"]["resigned"] == 6
+
+
+def test_the_proxy_of_another_instance(rules, tmp_path):
+    with type(rules)("acmeprod") as other:
+        rules.proxy_url = other.proxy_url
+        with pytest.raises(EdgeError, match="a proxy of acmeprod, not of acmetest"):
+            do(rules, tmp_path / "state")
+
+
+def test_the_instance_itself_is_no_proxy(rules, tmp_path):
+    rules.proxy_url = rules.url
+    with pytest.raises(EdgeError, match="the address of the instance itself"):
+        do(rules, tmp_path / "state")
+
+
+def test_no_base_record_in_sight(rules, tmp_path):
+    with pytest.raises(Undecided) as caught:
+        do(rules, tmp_path / "state", base_query="sys_created_by=nobody")
+    assert {entry["name"] for entry in caught.value.context["undecided"]} == {"base1", "base2"}
+    for key in [key for key, row in rules.before.items() if row["sys_created_by"] == "glide.maint"]:
+        del rules.tables[key[0]][key[1]]
+    rules.before = snapshot(rules)
+    with pytest.raises(Undecided) as caught:
+        do(rules, tmp_path / "state")
+    assert len(caught.value.context["undecided"]) == 6
+    _result, trouble = do(rules, tmp_path / "state", no_base_records=True)
+    assert trouble is None
+    assert_as_before(rules)
+
+
+def test_a_base_query_the_instance_does_not_understand(rules, tmp_path):
+    with pytest.raises(EdgeError, match="u_origin"):
+        do(rules, tmp_path / "state", base_query="u_origin=snc")
+    assert rules.paths("PATCH") == []
+
+
+def test_records_that_may_not_be_read(rules, tmp_path):
+    rules.hidden.add(next(iter(rules.tables["sys_encryption_rule"])))
+    with pytest.raises(EdgeError, match="1 of its records may not be read"):
+        do(rules, tmp_path / "state")
+
+
+def test_a_journal_of_another_instance(rules, tmp_path):
+    Journal(str(tmp_path / "state"), "acmeprod").close()
+    with pytest.raises(EdgeError, match="acmeprod"):
+        do(rules, tmp_path / "state")
+
+
+def test_something_else_is_no_journal(rules, tmp_path):
+    (tmp_path / "state").write_text("precious\n")
+    with pytest.raises(EdgeError, match="line 1"):
+        do(rules, tmp_path / "state")
+    assert (tmp_path / "state").read_text() == "precious\n"
+
+
+def test_two_runs_with_one_journal(rules, tmp_path):
+    journal = Journal(str(tmp_path / "state"), "acmetest")
+    with pytest.raises(EdgeError, match="another run"):
+        do(rules, tmp_path / "state")
+    journal.close()
+    assert do(rules, tmp_path / "state")[1] is None
+
+
+# Trouble on the way
+
+
+def test_a_business_rule_refuses_one_record(rules, tmp_path):
+    refused = next(key for key, row in rules.before.items() if row.get("name") == "rule1")
+    rules.refuse[refused[1]] = "aborted by Business Rule 'One active configuration'"
+    result, trouble = do(rules, tmp_path / "state")
+    assert "rule1" in str(trouble) and "Business Rule" in str(trouble)
+    assert result["totals"] == {"records": 10, "resigned": 7, "skipped": 0, "base": 2, "failed": 1}
+    assert_as_before(rules, resigned=False)
+    rules.refuse.clear()
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    assert result["totals"]["resigned"] == 1
+    assert_as_before(rules)
+
+
+KINDS = [
+    ("reset_before", 500),
+    ("reset_after", 500),
+    ("status_after", 500),
+    ("status", 500),
+    ("status", 502),
+    ("status", 401),
+    ("status", 429),
+    ("html", 200),
+    ("html", 503),
+    ("partial_json", 200),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "{}-{}".format(*kind))
+def test_faults_at_every_step(rules, tmp_path, kind):
+    """One fault at each of the first writes in turn; the run ends green, or says so and the next one does."""
+    for after in range(0, 7):
+        rules.faults = [Fault(kind[0], method="PATCH", status=kind[1], after=after, headers={"Retry-After": "0"})]
+        state = tmp_path / "state{}".format(after)
+        rules.signing_key = "key{}".format(after)
+        _result, trouble = do(rules, state, max_inactive=2)
+        assert_as_before(rules, resigned=False)
+        if trouble is not None:
+            assert do(rules, state, max_inactive=2)[1] is None
+        assert rules.most_off <= 2
+        assert_as_before(rules)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_storm_of_faults(rules, tmp_path, seed):
+    chance = random.Random(seed)
+    for number in range(12):
+        rules.add_rule("more{}".format(number))
+    rules.before = snapshot(rules)
+    for _number in range(10):
+        kind, status = chance.choice(KINDS)
+        method = chance.choice(["PATCH", "PATCH", "GET", None])
+        rules.faults.append(Fault(kind, method=method, status=status, after=chance.randrange(60), headers={"Retry-After": "0"}))
+    for _attempt in range(12):
+        try:
+            _result, trouble = do(rules, tmp_path / "state", max_inactive=3)
+        except EdgeError as error:
+            trouble = error
+        assert rules.most_off <= 3
+        if trouble is None:
+            break
+    assert trouble is None
+    assert_as_before(rules)
+
+
+def test_the_proxy_dies_for_good_while_a_record_is_off(rules, tmp_path):
+    rules.faults = [Fault("reset_before", method="PATCH", proxy=True, after=6, count=None)]
+    result, trouble = do(rules, tmp_path / "state", max_inactive=2, restore_timeout=0.5)
+    assert trouble is not None
+    assert rules.most_off <= 2
+    off = [
+        row["name"] for row in rules.tables["sys_encryption_rule"].values() if row["sys_id"] in rules.off and row["name"].startswith("rule")
+    ]
+    reported = {entry["name"] for entry in result["records"] if entry["error"] and "inactive now" in entry["error"]}
+    assert set(off) <= reported
+    rules.faults = []
+    result, trouble = do(rules, tmp_path / "state", max_inactive=2)
+    assert trouble is None
+    assert [name for name in result["recovered"] if any(each in name for each in off)] or not off
+    assert_as_before(rules)
+
+
+def test_signing_that_ends_in_mid_run_stops_it(rules, tmp_path, monkeypatch):
+    write = rules.write
+    seen = []
+
+    def forgetful(table, row, values, signed):
+        seen.append(row["sys_id"])
+        write(table, row, values, signed and len(seen) <= 8)
+
+    monkeypatch.setattr(rules, "write", forgetful)
+    _result, trouble = do(rules, tmp_path / "state", max_inactive=1)
+    assert "its signature did not change" in str(trouble)
+    assert_as_before(rules, resigned=False)
+
+
+def test_a_lost_write_that_arrives_late_is_found_by_the_sweep(rules, tmp_path, monkeypatch):
+    victim = next(key for key, row in rules.before.items() if row.get("name") == "rule1")
+    answer = rules._list
+
+    def late(table, params, via_proxy):
+        if "sys_idIN" in params["sysparm_query"] and not late.done:
+            late.done = True
+            rules.write(*victim[:1], rules.row(*victim), {"active": "false"}, signed=True)
+        return answer(table, params, via_proxy)
+
+    late.done = False
+    monkeypatch.setattr(rules, "_list", late)
+    _result, trouble = do(rules, tmp_path / "state")
+    assert "rule1" in str(trouble) and "late write" in str(trouble)
+    assert_as_before(rules, resigned=False)
+    assert do(rules, tmp_path / "state")[1] is None
+
+
+def test_sigterm_ends_the_run_after_the_pair_in_hand(rules, tmp_path, monkeypatch):
+    for number in range(30):
+        rules.add_rule("more{}".format(number))
+    rules.before = snapshot(rules)
+    write = rules.write
+
+    def slow(*args):
+        time.sleep(0.02)
+        write(*args)
+
+    monkeypatch.setattr(rules, "write", slow)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    result, trouble = do(rules, tmp_path / "state", max_inactive=2)
+    assert "SIGTERM" in str(trouble)
+    assert 0 < result["totals"]["resigned"] < 38
+    assert_as_before(rules, resigned=False)
+    assert do(rules, tmp_path / "state")[1] is None
+    assert_as_before(rules)
+
+
+# Death
+
+CHILD = """
+import os, sys
+sys.path.insert(0, {path!r})
+from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
+from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
+client = Client({url!r}, Credentials("edge.automation", "pw"))
+resign(client, client.sibling({proxy!r}), Settings(max_inactive=2), {state!r}, Progress(None, "resign"), False)
+"""
+
+
+def killed_run(fake, state, when):  # noqa: F811
+    """Run in a process of its own, and SIGKILL it in the middle of its write number C(when)."""
+    import ansible_collections.edge_encryption.clone.plugins.module_utils._resign as module
+
+    root = module.__file__.split("ansible_collections")[0]
+    code = CHILD.format(path=root, url=fake.url, proxy=fake.proxy_url, state=str(state))
+    child = subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+    write, writes = fake.write, []
+
+    def deadly(*args):
+        writes.append(args)
+        if len(writes) == when:
+            child.kill()
+            child.wait()
+        write(*args)
+
+    fake.write = deadly
+    try:
+        child.wait(30)
+    finally:
+        fake.write = write
+    return child.returncode
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 5, 6, 8, 11])
+def test_killed_then_resumed(rules, tmp_path, when):
+    assert killed_run(rules, tmp_path / "state", when) == -signal.SIGKILL
+    assert len(rules.off - {key[1] for key, row in rules.before.items() if row["active"] == "false"}) <= 2
+    rules.requests.clear()
+    result, trouble = do(rules, tmp_path / "state", max_inactive=2)
+    assert trouble is None
+    assert rules.most_off <= 2
+    assert_as_before(rules)
+    if result["recovered"]:
+        # What was in hand is put back before anything else is written.
+        first = next(json.loads(entry["body"].decode()) for entry in rules.requests if entry["method"] == "PATCH")
+        assert first in ({"active": "true"}, {"active": "false"}) or "order" in first
+
+
+@pytest.mark.long
+def test_killed_again_and_again(rules, tmp_path):
+    for number in range(30):
+        rules.add_rule("more{}".format(number))
+    rules.before = snapshot(rules)
+    chance = random.Random(4)
+    for _round in range(25):
+        killed_run(rules, tmp_path / "state", chance.randrange(1, 12))
+        assert rules.most_off <= 2
+    assert do(rules, tmp_path / "state", max_inactive=2)[1] is None
+    assert_as_before(rules)
+
+
+def test_a_line_cut_off_by_a_crash_is_dropped(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    with open(str(tmp_path / "state"), "a") as out:
+        out.write('{"table": "sys_encr')
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    assert not result["changed"]
