@@ -109,9 +109,10 @@ class Session:
     Args:
         login: the server.
         binary: exchange column values as bytes (for rows); otherwise UTF-8 (for names and DDL).
+        local_infile: answer when the server asks for a file, as LOAD DATA LOCAL makes it do.
     """
 
-    def __init__(self, login: Login, binary: bool = False) -> None:
+    def __init__(self, login: Login, binary: bool = False, local_infile: bool = False) -> None:
         self.login = login
         self._lock = threading.Lock()
         try:
@@ -124,7 +125,7 @@ class Session:
                 connect_timeout=login.connect_timeout,
                 ssl=_tls_context(login) if login.use_tls else None,
                 **({} if login.use_tls else {"ssl_disabled": True}),
-                local_infile=True,
+                local_infile=local_infile,
                 autocommit=True,
             )
         except (pymysql.err.MySQLError, OSError) as error:

@@ -326,6 +326,31 @@ def key_range(table: Table, after: Literals, upto: Literals) -> str:
     return " AND ".join(conditions) or "TRUE"
 
 
+def references(session: Session, schema: str) -> t.List[t.Tuple[str, str]]:
+    """Return child and parent, as C(database/table), of all foreign keys that point into a database, whoever may see the child."""
+    return [(row[0], row[1]) for row in _innodb(session, "FOR_NAME, REF_NAME", "FOREIGN", "REF_NAME", schema)]
+
+
+def table_ids(session: Session, schema: str) -> t.Dict[str, int]:
+    """Return InnoDB's id of each table, which a rename keeps: it proves which table a name stands for, at no cost."""
+    ids = {name: int(number) for name, number in _innodb(session, "NAME, TABLE_ID", "TABLES", "NAME", schema)}
+    prefix = _innodb_name(schema) + "/"
+    found = {name: ids.get(prefix + _innodb_name(name)) for name in table_names(session, schema)}
+    return {name: number for name, number in found.items() if number is not None}
+
+
+def _innodb(session: Session, columns: str, view: str, name: str, schema: str) -> t.List[t.Tuple[t.Any, ...]]:
+    view = ("INNODB_SYS_" if session.vendor == "mariadb" else "INNODB_") + view
+    prefix = _innodb_name(schema) + "/"
+    query = "SELECT {0} FROM information_schema.{1} WHERE LEFT({2}, %s) = %s".format(columns, view, name)
+    return session.rows(query, [len(prefix), prefix])
+
+
+def _innodb_name(name: str) -> str:
+    """Return a name as InnoDB writes it in its own tables."""
+    return "".join(char if char.isalnum() or char == "_" else "@{0:04x}".format(ord(char)) for char in name)
+
+
 def measure(session: Session, schema: str, table: Table, condition: str = "TRUE") -> t.Tuple[int, int]:
     """Return the number of rows under a condition and their checksum; the session must be a binary one."""
     count, total = session.rows("SELECT COUNT(*), {0} FROM {1} WHERE {2}".format(checksum(table), quote_name(schema, table.name), condition))[0]
