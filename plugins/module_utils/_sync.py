@@ -1,0 +1,276 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This util is private to the collection: it may change without notice.
+
+"""The states of a token database, each reached by one call that first looks whether it is already so."""
+
+import datetime
+import os
+import typing as t
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _journal, _schema, _snapshot, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
+
+Result = t.Dict[str, t.Any]
+
+
+class Request(t.NamedTuple):
+    """What a state needs to know; the names are those of the module's options."""
+
+    login: Login
+    database: str
+    snapshot_dir: t.Optional[str] = None
+    snapshot: t.Optional[str] = None
+    backup_time: t.Optional[str] = None
+    margin: float = 0
+    max_lag: float = 14400
+    run_id: t.Optional[str] = None
+    encryption_key: t.Optional[str] = None
+    encryption_key_file: t.Optional[str] = None
+    unencrypted: bool = False
+    stage_schema: t.Optional[str] = None
+    previous_schema: t.Optional[str] = None
+    keep_tables: t.Sequence[str] = ()
+    allow_connected: bool = False
+    allow_same_server: bool = False
+    workers: int = 2
+    chunk_bytes: int = 4194304
+    lock_wait_timeout: int = 10
+    keep_snapshots: t.Optional[int] = None
+    keep_for: float = 691200
+
+    @property
+    def stage(self) -> str:
+        return self.stage_schema or _journal.stage_name(self.database)
+
+    @property
+    def previous(self) -> str:
+        return self.previous_schema or _journal.previous_name(self.database, self.run_id or "")
+
+    @property
+    def undone(self) -> str:
+        return _journal.undone_name(self.database, self.run_id or "")
+
+    @property
+    def rule(self) -> t.Optional[TimeRule]:
+        if not self.backup_time:
+            return None
+        return TimeRule(_artefact.parse_time("backup_time", self.backup_time), self.margin, self.max_lag)
+
+    @property
+    def secret(self) -> t.Optional[bytes]:
+        return _artefact.read_secret(self.encryption_key, self.encryption_key_file)
+
+
+def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have a snapshot of the database that the time rule allows, or that was taken for this run."""
+    secret, directory = request.secret, str(request.snapshot_dir)
+    if not secret and not request.unencrypted:
+        raise ArtefactError("snapshot", "no encryption key was given.", "Give encryption_key or encryption_key_file, or set unencrypted.")
+    with Session(request.login) as control:
+        source = _snapshot.inspect(control, request.database)
+        own = [found for found in _artefact.list_snapshots(directory) if found.is_of(source.server.identity, request.database)]
+        found = _qualified(own, request)
+        if found:
+            return _snapshot_result(found, False, diff)
+        now = _artefact.parse_time("clock", control.utc_now())
+        if request.rule:
+            request.rule.require(now, "a snapshot taken now")
+        if check:
+            return {"changed": True, "diff": _diff("snapshot", [], None) if diff else {}}
+    snapshot, timings = _snapshot.take(
+        request.login,
+        request.database,
+        directory,
+        secret,
+        request.workers,
+        request.chunk_bytes,
+        request.lock_wait_timeout,
+        request.run_id,
+        progress,
+    )
+    removed = []
+    if request.keep_snapshots is not None:
+        for old in _artefact.superfluous(own + [snapshot], request.keep_snapshots, request.keep_for, now):
+            _artefact.remove(old)
+            removed.append(old.id)
+    return dict(_snapshot_result(snapshot, True, diff), timings=timings, removed_snapshots=removed)
+
+
+def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have the chosen snapshot loaded and verified in the shadow schema."""
+    with Session(request.login) as control:
+        snapshot = choose(request, _stage.read_server(control).identity)
+        cipher = snapshot.unlock(request.secret)
+        server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server)
+        _journal.exclusive(control, request.database)
+        result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
+        if _under_way(control, request, snapshot):
+            return result
+        entry = _stage.staged(control, request.stage, snapshot.id)
+        if entry and entry.run_id == (request.run_id or entry.run_id):
+            return result
+        result["changed"] = True
+        if diff:
+            result["diff"] = _diff(request.stage, entry.detail["tables"] if entry else [], snapshot.totals())
+        if check:
+            return dict(result, verified=bool(entry))
+        if entry:
+            _journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
+            return result
+        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress)
+        return dict(result, **stage.run(request.workers))
+
+
+def cut_over(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have the staged tables live and the replaced ones kept."""
+    run_id = str(request.run_id)
+
+    def plan(control: Session) -> t.Tuple[_cut_over.Swap, bool]:
+        return _cut_over.cut_over(
+            control,
+            request.database,
+            request.stage,
+            request.previous,
+            request.undone,
+            run_id,
+            request.keep_tables,
+            request.snapshot,
+            request.rule,
+        )
+
+    return _swap(request, plan, [request.stage, request.previous], check, diff)
+
+
+def rolled_back(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have the tables live again that the run's cut-over replaced."""
+    run_id = str(request.run_id)
+
+    def plan(control: Session) -> t.Tuple[_cut_over.Swap, bool]:
+        return _cut_over.roll_back(control, request.database, request.previous, request.undone, run_id)
+
+    return _swap(request, plan, [request.previous, request.undone], check, diff)
+
+
+def pruned(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have a schema with replaced tables gone, once it is old enough."""
+    with Session(request.login) as control:
+        _stage.inspect_server(control, request.database, [request.previous])
+        _journal.exclusive(control, request.database)
+        changed = _cut_over.prune(control, request.database, request.previous, request.keep_for)
+        if changed and not check:
+            _journal.Journal(control, request.previous).drop()
+    return {"changed": changed, "previous_schema": request.previous}
+
+
+def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
+    """Return the snapshot that is named, or the oldest one that the time rule allows; never one by default."""
+    directory = str(request.snapshot_dir)
+    if request.snapshot:
+        if os.sep in request.snapshot:
+            raise ArtefactError(request.snapshot, "is a path, not the id of a snapshot.", "Give snapshot_dir and the id.")
+        found = _artefact.load(os.path.join(directory, request.snapshot))
+        if request.rule:
+            request.rule.require(_artefact.parse_time("began", found.began), "the snapshot " + found.id)
+        return found
+    if not request.rule:
+        raise ArtefactError("backup_time", "is not given, so no snapshot can be chosen.", "Give the end of the instance's backup in UTC, or a snapshot.")
+    others = [found for found in _artefact.list_snapshots(directory) if request.allow_same_server or not found.is_of(identity, request.database)]
+    sources = {"{0}:{1} {2}".format(*(found.data["server"]["identity"].get(name) for name in ("hostname", "port", "datadir"))) for found in others}
+    if len(sources) > 1:
+        raise ArtefactError(directory, "holds snapshots of several servers: {0}.".format(", ".join(sorted(sources))), "Name one with snapshot.")
+    chosen = request.rule.choose(others)
+    if chosen:
+        return chosen
+    if not others:
+        raise ArtefactError(directory, "holds no complete snapshot of another database.", "Take one with state=snapshotted.")
+    later = [found for found in others if _artefact.parse_time("began", found.began) > request.rule.latest]
+    nearest = later[0] if later else others[-1]
+    request.rule.require(_artefact.parse_time("began", nearest.began), "the nearest snapshot, {0},".format(nearest.id))
+    raise AssertionError("the rule allows what it did not choose")
+
+
+def measure_all(login: Login, schema: str, names: t.Optional[t.Sequence[str]] = None) -> t.List[Result]:
+    """Return rows and checksum of tables, in the manner of a snapshot's; every row is read."""
+    with Session(login) as control, Session(login, binary=True) as session:
+        if not _schema.schema_exists(control, schema):
+            return []
+        tables = [table for table in _schema.read_schema(control, schema).tables if names is None or table.name in names]
+        totals = [(table.name, _schema.measure(session, schema, table)) for table in tables]
+    return [{"name": name, "rows": rows, "checksum": _artefact.format_checksum(total)} for name, (rows, total) in totals]
+
+
+def _swap(request: Request, plan: t.Callable[[Session], t.Tuple[_cut_over.Swap, bool]], schemas: t.Sequence[str], check: bool, diff: bool) -> Result:
+    with Session(request.login) as control:
+        _stage.inspect_server(control, request.database, schemas)
+        _journal.exclusive(control, request.database)
+        swap, done = plan(control)
+        result = {
+            "changed": not done,
+            "verified": done or not check,
+            "snapshot": {"id": swap.snapshot, "began": swap.plan["began"]},
+            "tables": swap.plan["tables"],
+            "previous_schema": swap.plan["keep"],
+        }
+        if done:
+            if not check:
+                swap.clean_up()
+            return result
+        if not request.allow_connected:
+            _cut_over.refuse_connected(control, request.database)
+        if diff:
+            before = measure_all(request.login, request.database, swap.plan["out"])
+            after = swap.plan["tables"] or measure_all(request.login, swap.plan["source"], swap.plan["in"])
+            result["diff"] = _diff(request.database, before, after)
+        if not check:
+            result["timings"] = swap.run(request.lock_wait_timeout)
+        return result
+
+
+def _under_way(control: Session, request: Request, snapshot: Snapshot) -> bool:
+    """Tell whether the run's cut-over has begun or is done with this snapshot; refuse while another one is half way."""
+    for schema, entry in _journal.own_schemas(control, request.database):
+        if not entry or entry.detail.get("keep") != schema:
+            continue
+        mine = entry.run_id == request.run_id and entry.snapshot == snapshot.id and entry.detail["kind"] == "cut_over"
+        if entry.phase == _cut_over.PLANNED and not mine:
+            raise EdgeError(schema, "the exchange of tables of the run {0} was interrupted.".format(entry.run_id), "Complete it first.")
+        if mine and (entry.phase == _cut_over.PLANNED or _cut_over.Swap(control, entry.run_id, entry.snapshot, entry.detail, True).is_live()):
+            return True
+    return False
+
+
+def _qualified(own: t.Sequence[Snapshot], request: Request) -> t.Optional[Snapshot]:
+    if request.rule:
+        return request.rule.choose(own)
+    matching = [found for found in own if request.run_id and found.data["run_id"] == request.run_id]
+    return matching[0] if matching else None
+
+
+def _snapshot_result(snapshot: Snapshot, changed: bool, diff: bool) -> Result:
+    result = {"changed": changed, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "left_out": snapshot.data["left_out"]}
+    if diff and changed:
+        result["diff"] = _diff("snapshot", [], snapshot.totals())
+    return result
+
+
+def _diff(thing: str, before: t.Sequence[Result], after: t.Optional[t.Sequence[Result]]) -> Result:
+    """Return rows and checksum a table before and after; V(after=None) stands for numbers that only the change itself brings."""
+
+    def text(tables: t.Sequence[Result]) -> str:
+        return "".join("{name} {rows} rows {checksum}\n".format(**table) for table in tables)
+
+    return {"before_header": thing, "after_header": thing, "before": text(before), "after": "a new snapshot\n" if after is None else text(after)}
+
+
+def clock_skew(session: Session) -> float:
+    """Return by how many seconds the server's clock is ahead of this host's, to half a round trip."""
+    asked = datetime.datetime.now(datetime.timezone.utc)
+    server = _artefact.parse_time("clock", session.utc_now()).replace(tzinfo=datetime.timezone.utc)
+    answered = datetime.datetime.now(datetime.timezone.utc)
+    return round((server - asked - (answered - asked) / 2).total_seconds(), 3)
