@@ -290,6 +290,7 @@ class Follower:
         timeout: float,
         interval: float,
         grace: float,
+        lead: float = 0,
         sleep: t.Callable[[float], None] = time.sleep,
     ) -> None:
         self.clones = clones
@@ -298,6 +299,7 @@ class Follower:
         self.timeout = timeout
         self.interval = interval
         self.grace = grace
+        self.lead = lead
         self.cleanup_running = None  # type: t.Optional[bool]
         self.warnings = []  # type: t.List[str]
         self._sleep = sleep
@@ -305,7 +307,7 @@ class Follower:
         self._login_pause = interval
 
     def follow(self, number: t.Optional[str], name: t.Optional[str], goal: str) -> t.Dict[str, t.Any]:
-        """Return the clone once it has reached the goal (scheduled, active, completed or ready)."""
+        """Return the clone once it has reached the goal (scheduled, due, active, backup, completed or ready)."""
         deadline = time.monotonic() + self.timeout
         found = None  # type: t.Optional[Found]
         clone = {}  # type: t.Dict[str, t.Any]
@@ -354,11 +356,25 @@ class Follower:
         phase = clone["phase"]
         if goal == "scheduled" and (phase in ("running", "completed") or fold(clone["state"]) == "scheduled"):
             return ""
-        if goal == "active" and phase in ("running", "completed"):
+        if goal in ("active", "due") and phase in ("running", "completed"):
             return ""
+        if goal == "due":
+            return self._not_due(clone)
+        if goal == "backup" and phase in ("running", "completed"):
+            return "" if clone["backup_completed"] else clone["backup_unknown_because"]
         if phase != "completed":
             return "It is on hold: {}".format(clone["message"]) if fold(clone["state"]) == "hold" else "It has not come so far."
         return self._not_ready(clone) if goal == "ready" else ""
+
+    def _not_due(self, clone: t.Dict[str, t.Any]) -> str:
+        if not clone["scheduled"]:
+            return "It has no scheduled start."
+        left = _epoch(clone["scheduled"]) - self.lead - self._now()
+        return "It is not due for another {:.0f} s.".format(left) if left > 0 else ""
+
+    def _now(self) -> float:
+        """Return the time by the clock of the source, which starts the clone."""
+        return time.time() + (self.clones.source.clock_skew or 0)
 
     def _not_ready(self, clone: t.Dict[str, t.Any]) -> str:
         if self.target is None:
@@ -388,8 +404,7 @@ class Follower:
         seen = time.monotonic() - (self._completed_seen or 0)
         if not clone["completed"]:
             return seen
-        now = time.time() + (self.clones.source.clock_skew or 0)
-        return max(seen, now - _epoch(clone["completed"]))
+        return max(seen, self._now() - _epoch(clone["completed"]))
 
 
 def cleanup_runs(target: Client) -> bool:

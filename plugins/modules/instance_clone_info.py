@@ -76,10 +76,16 @@ options:
     description:
       - How far the clone must be before the module returns. Without it, the module returns at once.
       - V(scheduled), V(active) and V(completed) mean that state, or a later one that is not a failure.
+      - V(due) means O(lead) seconds before its scheduled start, or later.
+      - V(backup) means that its log says which backup it uses.
       - V(ready) means completed, the job of the cleanup scripts is gone, and O(target_instance) can log in.
       - The module fails when the clone fails or is canceled.
     type: str
-    choices: [scheduled, active, completed, ready]
+    choices: [scheduled, due, active, backup, completed, ready]
+  lead:
+    description: Seconds before the scheduled start of the clone at which O(wait_for=due) returns.
+    type: int
+    default: 0
   wait_timeout:
     description: Seconds to wait for O(wait_for).
     type: int
@@ -265,6 +271,7 @@ def run(module, params):
             timeout=params["wait_timeout"],
             interval=params["poll_interval"],
             grace=params["cleanup_grace"],
+            lead=params["lead"],
         )
         clone = follower.follow(params["number"], params["target"], params["wait_for"])
         running = follower.cleanup_running
@@ -283,7 +290,8 @@ def main():
             "target": {"type": "str"},
             "table": {"type": "str", "choices": ["auto", "clone_instance", "sn_instance_clone_request"], "default": "auto"},
             "target_instance": instance_spec(environment=False, required=False),
-            "wait_for": {"type": "str", "choices": ["scheduled", "active", "completed", "ready"]},
+            "wait_for": {"type": "str", "choices": ["scheduled", "due", "active", "backup", "completed", "ready"]},
+            "lead": {"type": "int", "default": 0},
             "wait_timeout": {"type": "int", "default": 43200},
             "poll_interval": {"type": "int", "default": 10},
             "cleanup_grace": {"type": "int", "default": 60},

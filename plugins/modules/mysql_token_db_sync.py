@@ -317,7 +317,7 @@ class ProgressFile:
         if now < self._next and done < total:
             return
         self._next = now + 1
-        line = {"step": step, "rows_done": done, "rows_total": total, "bytes": size, "seconds": round(now - self._started, 1)}
+        line = {"step": step, "done": done, "total": total, "unit": "rows", "bytes": size, "seconds": round(now - self._started, 1)}
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

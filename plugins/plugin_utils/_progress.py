@@ -74,19 +74,20 @@ def describe(progress: t.Dict[str, t.Any]) -> str:
     """Say in one line how far the work is.
 
     Args:
-        progress: C(step), C(seconds), and C(done), C(total), C(unit) where they are known; C(note) for the rest.
+        progress: a line of a progress file: C(step) and C(seconds) always; C(state) and C(stage), C(done) and C(total), C(unit) and C(bytes) where
+            they are known.
     """
-    words = [progress["step"]]
-    done, total, seconds = progress.get("done"), progress.get("total"), progress.get("seconds") or 0
+    words = [progress[name] for name in ("step", "state", "stage") if progress.get(name)]
+    done, total, seconds = progress.get("done"), progress.get("total"), progress["seconds"]
     if done is not None:
-        words.append("{:,} of {} {}".format(done, "?" if total is None else f"{total:,}", progress.get("unit", "")).strip())
+        words.append(" ".join([f"{done:,} of", "?" if total is None else f"{total:,}", progress.get("unit") or ""]).strip())
+        if progress.get("bytes"):
+            words.append(f"{progress['bytes'] / 1e6:,.1f} MB")
         if done and seconds:
             rate = done / seconds
-            words.append(f"{rate:,.0f}/s" if rate >= 1 else f"{rate:.2f}/s")
+            words.append(f"{rate:,.1f}/s")
             if total:
                 words.append(f"{_duration((total - done) / rate)} left")
-    if progress.get("note"):
-        words.append(progress["note"])
     words.append(f"{_duration(seconds)} so far")
     return ", ".join(words)
 
