@@ -14,6 +14,7 @@ import requests
 from edgelab.instance.cleanup import JOB
 from edgelab.instance.knobs import STAGES
 from edgelab.instance.query import utc_now
+from edgelab.instance.rules import CLONE_TABLES, NUMBER_FIELD
 from edgelab.instance.schema import stable_id
 from edgelab.instance.testing import wait_for
 
@@ -226,14 +227,10 @@ def test_the_target_gets_users_passwords_tokens_and_encryption_records(lab):
         for name in ("acmeprod", "acmetest")
     }
     assert status == {"acmeprod": 200, "acmetest": 401}
-    service = requests.post(
-        target.url + "/edge/register", json={"name": "edge_source_1"}, auth=("edge.proxy", "edge.proxy-acmeprod"), verify=target.config["ca"], timeout=10
-    )
-    assert service.json()["status"] == "Authenticated"
-    beat["name"] = "edge_source_1"
-    after = requests.post(
-        target.url + "/edge/heartbeat", json=beat, auth=("edge.proxy", "edge.proxy-acmeprod"), verify=target.config["ca"], timeout=10
-    )
+    service = target.client("edge.proxy")
+    service.auth = ("edge.proxy", "edge.proxy-acmeprod")
+    assert service.post(target.url + "/edge/register", json={"name": "edge_source_1"}).json()["status"] == "Authenticated"
+    after = service.post(target.url + "/edge/heartbeat", json=dict(beat, name="edge_source_1"))
     assert after.json()["config_version"] > before
 
 
@@ -538,14 +535,13 @@ def test_the_console_writes_the_other_table(lab):
     lab.source.control("DELETE", "/raw/clone_instance/" + legacy["sys_id"])
 
 
-@pytest.mark.parametrize(("table", "other"), [("clone_instance", "sn_instance_clone_request"), ("sn_instance_clone_request", "clone_instance")])
+@pytest.mark.parametrize(("table", "other"), [CLONE_TABLES, CLONE_TABLES[::-1]])
 def test_both_mirrors_each_into_the_other(lab, table, other):
     lab.source.knobs(clone_ui="both")
     body = {"target_instance": stable_id("instance", "acmetest"), "state": "Requested", "scheduled": utc_now(3600)}
     row = lab.source.client("edge.automation").post(lab.source.table(table), json=body).json()["result"]
-    numbers = {"clone_instance": "clone_id", "sn_instance_clone_request": "request_id"}
     wait_for(lambda: lab.row(row["sys_id"], other)["state"] == "Scheduled", "scheduled in the other table")
-    assert lab.row(row["sys_id"], other)[numbers[other]] == row[numbers[table]]
+    assert lab.row(row["sys_id"], other)[NUMBER_FIELD[other]] == row[NUMBER_FIELD[table]]
     lab.patch(row["sys_id"], table, state="Canceled")
     assert lab.row(row["sys_id"], other)["state"] == "Canceled"
     assert lab.row(row["sys_id"], table)["state"] == "Canceled"

@@ -64,11 +64,8 @@ def test_latency(source, user):
 
 
 def test_a_status_fault_skips_strikes_and_ends(source, user):
-    source.control(
-        "POST",
-        "/faults",
-        {"method": "GET", "path": "table/incident", "kind": "status", "status": 429, "headers": {"Retry-After": "3"}, "after": 1, "count": 2},
-    )
+    order = {"method": "GET", "path": "table/incident", "kind": "status", "status": 429, "headers": {"Retry-After": "3"}}
+    source.control("POST", "/faults", {**order, "after": 1, "count": 2})
     answers = [user.get(source.table("incident?sysparm_limit=1")) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 429, 429, 200]
     assert answers[1].headers["Retry-After"] == "3"

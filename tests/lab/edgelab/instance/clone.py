@@ -11,6 +11,7 @@ What a restart must not lose is in that row and in ``clones/<sys_id>.json``; a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import typing as t
@@ -151,7 +152,12 @@ class Engine:
             task.result()  # an error of the lab itself must not pass unnoticed
             task = None
         if task is None:
-            self._tasks[name] = asyncio.ensure_future(work())
+            self._tasks[name] = asyncio.ensure_future(self._unless_deleted(work))
+
+    @staticmethod
+    async def _unless_deleted(work: t.Callable[[], t.Coroutine[t.Any, t.Any, None]]) -> None:
+        with contextlib.suppress(Canceled):  # somebody deleted the request meanwhile
+            await work()
 
     def _busy(self, row: Row) -> bool:
         """Tell whether another clone to the same target is under way."""
@@ -211,7 +217,8 @@ class Engine:
             raise Failed("The target {} cannot be reached: no peer of that name".format(name))
         try:
             timeout = aiohttp.ClientTimeout(total=None, connect=5)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.request(method, peer["control_url"] + path, json=body) as answer:
+            url = peer["control_url"] + path
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.request(method, url, json=body) as answer:
                 if answer.status >= 400:
                     raise Failed("The target {} refused: {}".format(name, await answer.text()))
                 return await answer.json()
@@ -422,13 +429,10 @@ class Engine:
             if target is None or self.instance.knobs["clone_error_stage"] == "Rollback":
                 raise Failed("Stage Rollback failed")
             folder = Path(self.instance.peers[target["instance_name"]]["dir"]) / "rollback"
-            order = {
-                "path": str(folder / (sys_id + ".sqlite")),
-                "keep": str(folder / (sys_id + ".cloned.sqlite")),
-                "seconds": self._seconds("Node repoint"),
-            }
-            if not Path(order["path"]).exists():
+            before, cloned = folder / (sys_id + ".sqlite"), folder / (sys_id + ".cloned.sqlite")
+            if not before.exists():
                 raise Failed("The data of the target before the clone are gone")
+            order = {"path": str(before), "keep": str(cloned), "seconds": self._seconds("Node repoint")}
             await self._ask(target, "POST", "/target/repoint", order)
         except Failed as error:
             self._log(sys_id, str(error), "error")

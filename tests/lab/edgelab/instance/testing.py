@@ -161,7 +161,15 @@ def make_pair(directory: Path, **settings: t.Any) -> tuple[Node, Node]:
         }
         if not production:
             peer["production"] = True  # type: ignore[assignment]
-        return {"name": name, "production": production, "host": "127.0.0.1", "peers": {other: peer}, **ports[name], **certificates, **settings}
+        return {
+            "name": name,
+            "production": production,
+            "host": "127.0.0.1",
+            "peers": {other: peer},
+            **ports[name],
+            **certificates,
+            **settings,
+        }
 
     return Node(directory / "acmeprod", config("acmeprod", True)), Node(directory / "acmetest", config("acmetest", False))
 
