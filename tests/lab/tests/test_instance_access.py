@@ -303,7 +303,8 @@ def test_restricted_basic_auth_lets_machines_pass(source):
     answer = source.client("admin").get(source.table("incident"))
     assert (answer.status_code, answer.json()["error"]) == (401, NOT_AUTHENTICATED)
     assert source.client("edge.automation").get(source.table("clone_instance")).status_code == 200
-    grant = source.put("sys_user_has_role", {"user": stable_id("user", "demo.user"), "role": stable_id("role", "snc_basic_auth_api_access")})
+    role = stable_id("role", "snc_basic_auth_api_access")
+    grant = source.put("sys_user_has_role", {"user": stable_id("user", "demo.user"), "role": role})
     assert source.client("demo.user").get(source.table("incident")).status_code == 200
     source.control("DELETE", "/raw/sys_user_has_role/" + grant[0]["sys_id"])
     assert source.client("demo.user").get(source.table("incident")).status_code == 401

@@ -22,9 +22,7 @@ def user(source):
 
 @pytest.fixture
 def contracts(source):
-    rows = source.put(
-        "u_contract", *({"u_number": "S{}".format(i), "u_name": "stats", "active": str(i < 3).lower()} for i in range(5))
-    )
+    rows = source.put("u_contract", *({"u_number": "S{}".format(i), "u_name": "stats", "active": str(i < 3).lower()} for i in range(5)))
     yield rows
     for row in rows:
         source.control("DELETE", "/raw/u_contract/" + row["sys_id"])

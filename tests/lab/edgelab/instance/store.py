@@ -51,9 +51,7 @@ class Store:
 
     def _create(self, physical: str, columns: t.Iterable[str]) -> None:
         spec = [_COLUMN.format(quote(name)) for name in columns if name != "sys_id"]
-        self.db.execute(
-            "CREATE TABLE {} (sys_id TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, {})".format(quote(physical), ", ".join(spec))
-        )
+        self.db.execute("CREATE TABLE {} (sys_id TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, {})".format(quote(physical), ", ".join(spec)))
         for column in _INDEXED.get(physical, ()):
             self.db.execute("CREATE INDEX {} ON {} ({})".format(quote(physical + "_" + column), quote(physical), quote(column)))
 
@@ -117,9 +115,7 @@ class Store:
     # Writing
 
     def _insert(self, physical: str, row: Row) -> None:
-        sql = "INSERT OR REPLACE INTO {} ({}) VALUES ({})".format(
-            quote(physical), ", ".join(map(quote, row)), ", ".join("?" * len(row))
-        )
+        sql = "INSERT OR REPLACE INTO {} ({}) VALUES ({})".format(quote(physical), ", ".join(map(quote, row)), ", ".join("?" * len(row)))
         self.db.execute(sql, list(row.values()))
 
     def put(self, table: str, row: Row) -> None:
@@ -133,9 +129,7 @@ class Store:
     def change(self, table: str, sys_id: str, values: Row) -> None:
         """Overwrite columns of a row, without touching its sys fields."""
         sets = ", ".join(quote(name) + " = ?" for name in values)
-        self.db.execute(
-            "UPDATE {} SET {} WHERE sys_id = ?".format(quote(self.schema[table].physical), sets), [*values.values(), sys_id]
-        )
+        self.db.execute("UPDATE {} SET {} WHERE sys_id = ?".format(quote(self.schema[table].physical), sets), [*values.values(), sys_id])
 
     def remove(self, table: str, sys_id: str) -> None:
         self.db.execute("DELETE FROM {} WHERE sys_id = ?".format(quote(self.schema[table].physical)), [sys_id])

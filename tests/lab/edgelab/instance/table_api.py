@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 import urllib.parse
+
 import zoneinfo
 
 from .http import Call, Problem, Reply
@@ -324,7 +325,7 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
             if render.mode == "all":
                 entry["display_value"] = shown
             fields.append(entry)
-        group = {"stats": stats}
+        group: dict[str, t.Any] = {"stats": stats}
         if groups:
             group["groupby_fields"] = fields
         if _having(call.query.get("sysparm_having", ""), {"count": str(row[len(groups)]), **stats}):
