@@ -168,6 +168,7 @@ def test_a_dead_backend_is_skipped(balancer, backends):
     assert log[-1]["backend"] == alive.name and log[-1]["client"] == "127.0.20.3"
 
 
+@pytest.mark.long
 def test_traffic_through_balancer_and_proxies(lab, tmp_path):
     homes = [lab.home("edge_1").start(), lab.home("edge_2").start()]
     settings = {

@@ -37,6 +37,7 @@ SHUFFLED = ascending("s", 400)
 random.Random(7).shuffle(SHUFFLED)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "values",
     [

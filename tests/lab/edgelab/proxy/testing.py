@@ -4,7 +4,7 @@
 
 """A pytest plugin for tests of the proxy: a small stub of an instance, a MariaDB server, keystores, homes.
 
-A test file takes it with C(pytest_plugins = ("edgelab.proxy.testing",)).
+A test file takes it with C(pytest_plugins = ("edgelab.proxy.testing",)). (PYTEST_DONT_REWRITE: tests import from here, too.)
 """
 
 import asyncio
