@@ -82,6 +82,7 @@ class Balancer:
         self.settings = settings
         self.backends = [Backend(entry["name"], entry["host"], entry["port"]) for entry in settings["backends"]]
         self.control = Control("balancer")
+        self.control.connections = self
         self.control.app.add_routes(
             [web.get("/state", self._get_state), web.post("/drain", self._post_drain), web.post("/enable", self._post_enable)]
         )
@@ -100,6 +101,10 @@ class Balancer:
         await self.control.stop()
 
     # -- connections
+
+    def as_dict(self):
+        """What the control port tells of the clients' connections."""
+        return {"opened": self._opened, "open": sum(len(backend.connections) for backend in self.backends)}
 
     async def _serve(self, reader, writer):
         client = writer.get_extra_info("peername")[0]

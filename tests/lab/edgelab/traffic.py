@@ -93,12 +93,14 @@ class Traffic:
 
     async def _write(self, session):
         marker, record = self._record()
+        path = f"/api/now/table/{TABLE}"
+        entry = self.control.log(
+            method="POST", path=path, query="", user=self.settings["user"], status=None, body=marker, via_proxy=None, connection=None
+        )
         try:
-            async with session.post(
-                f"{self.settings['url']}/api/now/table/{TABLE}", json=record, headers={"Accept": "application/json"}
-            ) as response:
+            async with session.post(self.settings["url"] + path, json=record, headers={"Accept": "application/json"}) as response:
                 text = await response.text()
-                status = response.status
+                status = entry["status"] = response.status
             result = json.loads(text)["result"] if status == 201 else None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
             self._failed("refused", f"{type(error).__name__}: {error}")
@@ -110,10 +112,10 @@ class Traffic:
             self._failed("failed", f"HTTP status {status}")
             return
         self.stats["ok"] += 1
-        entry = {"sys_id": result["sys_id"], "marker": marker, "time": time.time(), "fields": record}
-        self.written.append(entry)
+        written = {"sys_id": result["sys_id"], "marker": marker, "time": time.time(), "fields": record}
+        self.written.append(written)
         with open(self._file, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(written, ensure_ascii=False) + "\n")
 
     def _failed(self, kind, text):
         self.stats[kind] += 1

@@ -123,6 +123,7 @@ def test_sticky_and_least_connections(balancer):
     again = [client(balancer.port, f"127.0.20.{number + 1}") for number in range(4)]
     assert {number: ask(sock) for number, sock in enumerate(again)} == found
     assert connections(balancer) == {"one": 4, "two": 4}
+    assert balancer.get("/connections") == {"opened": 8, "open": 8}
     for sock in socks + again:
         sock.close()
     eventually(lambda: connections(balancer) == {"one": 0, "two": 0})

@@ -162,6 +162,16 @@ def test_a_key_with_a_password_of_its_own_breaks_the_start(lab, tmp_path, alias)
     assert f"UnrecoverableKeyException: Given final block not properly padded (alias '{alias}')" in lab.home(keystore=store).start_in_vain()
 
 
+@pytest.mark.long
+def test_a_port_in_use(lab):
+    first = lab.home().start()
+    second = lab.home("edge_2")
+    second.set(proxy__https__port=str(first.port))
+    assert second.script("startup.sh").returncode == 0
+    eventually(lambda: not second.pid_file.exists())
+    assert STARTUP + "java.net.BindException" in second.log
+
+
 def test_a_bad_configuration_keeps_it_from_starting(lab):
     home = lab.home()
     break_signature(lab, configuration(lab, "short_description"), CONFIGURATIONS)

@@ -76,6 +76,14 @@ def test_tokens_as_hex_text(database):
     assert database.order_bound("t.f", "n") == dict(zip("mcxat", tokens))["t"]
 
 
+def test_order_cache(database):
+    database.order_cache, database.order_cache_size = {}, 2
+    tokens = {value: database.order_token("t.f", value, 128) for value in "abcabc"}
+    assert sorted(tokens.values()) == list(tokens.values()) and len(database.order_cache) <= 2
+    database._run(lambda cursor: cursor.execute("DELETE FROM token_map"))
+    assert database.order_token("t.f", "c", 128) == tokens["c"], "what is cached is not looked up"
+
+
 def test_fields_are_apart(database):
     assert database.order_token("t.f", "b", 128) == database.order_token("t.g", "a", 128)
     assert database.order_token("t.f", "unknown", 128, False) is None

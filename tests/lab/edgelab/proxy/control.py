@@ -14,7 +14,7 @@ import weakref
 from aiohttp import web
 
 MAINTENANCE_PAGE = "<html><head><title>Maintenance</title></head><body>The system is being restarted.</body></html>"
-BODY_LIMIT = 65536
+BODY_LIMIT = 8192  # what the request log keeps of a body
 FAULT_KINDS = ("status", "reset_before", "reset_after", "slow", "html", "partial_json", "unauthorized")
 
 

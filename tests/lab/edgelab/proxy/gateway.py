@@ -35,6 +35,7 @@ HOP_BY_HOP = {
     "accept-encoding",
     "content-encoding",
     "expect",
+    "x-edge-proxy",
 }
 BATCH_PATH = "/batch"
 FORM = "application/x-www-form-urlencoded"

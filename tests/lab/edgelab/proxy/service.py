@@ -496,7 +496,7 @@ class Proxy:
         """Knobs outlive the process: some matter only at the next start."""
         path = self.settings.home / "conf" / "lab.json"
         lab = json.loads(path.read_text(encoding="utf-8"))
-        lab["knobs"] = {name: value for name, value in knobs.items() if value != KNOBS[name]}
+        lab["knobs"] = {name: value for name, value in knobs.items() if value != KNOBS.get(name)}
         new = path.with_suffix(".new")
         new.write_text(json.dumps(lab, indent=2) + "\n")
         os.replace(new, path)
