@@ -296,10 +296,12 @@ def test_clear_text_passes_while_the_configuration_is_inactive_or_the_property_a
 
 def test_a_signature_is_stored_with_a_change_and_is_none_itself(source):
     admin = source.client("admin", **{"X-Edge-Proxy": "edge_source_1"})
-    url = source.table("sys_encryption_rule/" + source.find("sys_encryption_rule", name="Chat transcript")[0]["sys_id"])
+    rule = source.find("sys_encryption_rule", name="Chat transcript")[0]["sys_id"]
+    source.put("sys_encryption_rule", {"sys_id": rule, "signature": "old"})
+    url = source.table("sys_encryption_rule/" + rule)
     start = int(admin.get(url).json()["result"]["sys_mod_count"])
     same = admin.patch(url, json={"active": "true", "signature": "new"}).json()["result"]
-    assert (same["signature"], int(same["sys_mod_count"])) == ("", start)
+    assert (same["signature"], int(same["sys_mod_count"])) == ("old", start)
     off = admin.patch(url, json={"active": "false", "signature": "off"}).json()["result"]
     on = admin.patch(url, json={"active": "true", "signature": "on"}).json()["result"]
     assert (off["signature"], on["signature"], int(on["sys_mod_count"])) == ("off", "on", start + 2)

@@ -18,23 +18,22 @@ from pathlib import Path
 
 import aiohttp
 
-from .backups import Backups
+from .backups import ON_DEMAND, Backups
 from .cleanup import Cleanup
 from .edge import sweep
 from .knobs import STAGES
 from .query import utc_now
 from .records import Change, Records
-from .rules import CLONE_TABLES
+from .rules import CLONE_TABLES, NUMBER_FIELD
 from .schema import quote
 from .store import Row, Store
 
 if t.TYPE_CHECKING:
     from .instance import Instance
 
-NUMBER_FIELD = {"clone_instance": "clone_id", "sn_instance_clone_request": "request_id"}
 LOG_TABLE = {"clone_instance": "clone_log", "sn_instance_clone_request": "sn_instance_clone_log"}
 _UI = {"legacy": CLONE_TABLES[:1], "console": CLONE_TABLES[1:], "both": CLONE_TABLES}
-_TICK = 0.05
+_TICK = 0.02
 _USER_TABLES = ("sys_user", "sys_user_role", "sys_user_has_role", "sys_user_group", "sys_user_grmember", "sys_group_has_role")
 _LARGE_TABLES = ("sys_audit", "syslog")
 # Rows of these tables are the target's whatever the clone brings: its own history of clones.
@@ -323,10 +322,10 @@ class Engine:
         }
 
     async def _backup(self, sys_id: str, row: Row, state: dict[str, t.Any]) -> None:
-        backup = None if row["backup_option"] == "on_demand" else self.backups.newest()
+        backup = None if row["backup_option"] == ON_DEMAND else self.backups.newest()
         if backup is None:
             self._log(sys_id, "On-demand backup started")
-            backup = await self.backups.take(self._seconds("Backup"))
+            backup = await self.backups.take(self._seconds("Backup"), ON_DEMAND)
         else:
             await self._wait(sys_id, "Backup")
         state["backup"] = backup

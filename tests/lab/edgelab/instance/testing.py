@@ -79,6 +79,8 @@ class Node:
         self.url = "https://127.0.0.1:{}".format(config["port"])
         self.control_url = "http://127.0.0.1:{}".format(config["control_port"])
         self.process: subprocess.Popen[bytes] | None = None
+        self._control = requests.Session()
+        self._control.trust_env = False
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "instance.json").write_text(json.dumps(config))
 
@@ -99,6 +101,7 @@ class Node:
         if self.process:
             self.process.send_signal(how)
             self.process.wait(timeout=10)
+            self._control.close()
             self.process = None
 
     def password(self, user: str) -> str:
@@ -117,7 +120,7 @@ class Node:
         return "{}/api/now/table/{}".format(self.url, path)
 
     def control(self, method: str, path: str, body: t.Any = None) -> t.Any:
-        answer = requests.request(method, self.control_url + path, json=body, timeout=60)
+        answer = self._control.request(method, self.control_url + path, json=body, timeout=60)
         assert answer.status_code < 400, answer.text
         return answer.json()
 
