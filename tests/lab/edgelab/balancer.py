@@ -67,8 +67,14 @@ class Backend:
         return time.monotonic() >= self.down_until
 
     def as_dict(self):
-        return {"name": self.name, "host": self.host, "port": self.port, "enabled": self.enabled, "healthy": self.healthy,
-                "connections": len(self.connections)}
+        return {
+            "name": self.name,
+            "host": self.host,
+            "port": self.port,
+            "enabled": self.enabled,
+            "healthy": self.healthy,
+            "connections": len(self.connections),
+        }
 
 
 class Balancer:
@@ -76,7 +82,10 @@ class Balancer:
         self.settings = settings
         self.backends = [Backend(entry["name"], entry["host"], entry["port"]) for entry in settings["backends"]]
         self.control = Control("balancer")
-        self.control.app.add_routes([web.get("/state", self._get_state), web.post("/drain", self._post_drain), web.post("/enable", self._post_enable)])
+        self.control.connections = self
+        self.control.app.add_routes(
+            [web.get("/state", self._get_state), web.post("/drain", self._post_drain), web.post("/enable", self._post_enable)]
+        )
         self._sticky = {}  # client address -> (backend, time of its last connection)
         self._opened = 0
 
@@ -93,12 +102,26 @@ class Balancer:
 
     # -- connections
 
+    def as_dict(self):
+        """What the control port tells of the clients' connections."""
+        return {"opened": self._opened, "open": sum(len(backend.connections) for backend in self.backends)}
+
     async def _serve(self, reader, writer):
         client = writer.get_extra_info("peername")[0]
         self._opened += 1
         backend, upstream = await self._connect(client)
-        self.control.log(method="CONNECT", path="", query="", user=None, status=502 if backend is None else 200, body="", via_proxy=None,
-                         client=client, backend=backend and backend.name, connection=self._opened)
+        self.control.log(
+            method="CONNECT",
+            path="",
+            query="",
+            user=None,
+            status=502 if backend is None else 200,
+            body="",
+            via_proxy=None,
+            client=client,
+            backend=backend and backend.name,
+            connection=self._opened,
+        )
         if backend is None:
             writer.transport.abort()
             return
@@ -140,7 +163,10 @@ class Balancer:
     @staticmethod
     async def _pump(reader, writer, connection, from_client):
         try:
-            while data := await reader.read(CHUNK):
+            while True:
+                data = await reader.read(CHUNK)
+                if not data:
+                    return
                 if from_client and not connection.backend.enabled and not connection.awaiting_answer:
                     connection.abort()  # a new request on a connection kept alive
                     return
