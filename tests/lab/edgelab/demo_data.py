@@ -86,7 +86,7 @@ def schedule_clone(lab: Lab, in_seconds: float, **options: str) -> str:
         target.raise_for_status()
         request = dict({
             "target_instance": target.json()["result"][0]["sys_id"], "scheduled": f"{start:%Y-%m-%d %H:%M:%S}", "state": "Requested",
-            "preserve_users_and_related_tables": "true",
+            "preserve_users_and_related_tables": "true", "filter_attachment_data": "false",
         }, **options)
         answer = client.post(f"{source['url']}/api/now/table/clone_instance", json=request)
         answer.raise_for_status()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pymysql
 
 from edgelab.ca import Authority
-from edgelab.processes import Process
+from edgelab.processes import LabError, Process
 from edgelab.proxy_home import BOOTSTRAP_SQL
 
 DATABASE = "edgeencryption"
@@ -69,8 +69,10 @@ class TokenDb:
         settings = self.folder / "my.cnf"
         if new:
             self.folder.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--user={getpass.getuser()}",
-                            "--auth-root-authentication-method=socket", "--skip-test-db"], check=True, capture_output=True)
+            done = subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--user={getpass.getuser()}",
+                                   "--auth-root-authentication-method=socket", "--skip-test-db"], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise LabError(f"mariadb-install-db for the {self.side}: {done.stdout}{done.stderr}")
         cert, key = authority.server("server")
         settings.write_text(SETTINGS.format(data=self.folder / "data", socket=self.socket, port=self.port, user=getpass.getuser(), cert=cert, key=key,
                                             ca=authority.ca))
