@@ -49,7 +49,7 @@ def _write(lab: Lab, side: str, count: int, word: str) -> t.List[Row]:
                 "short_description": f"Payroll {word} {number}: 工资 💶",
                 "description": LONG_TEXT if number % 5 == 0 else f"Details of {word} case {number}",
                 "u_customer_name": f"Customer {word} {number % 7}",
-                "u_account": f"{(number * 7919) % 100000:05d}",
+                "u_account": f"ACC-{(number * 7919) % 100000:05d}",
                 "u_tax_id": f"tax {100 + number % 900}-{number % 100:02d}-{1000 + number % 9000}",
             }
             answer = client.post(f"{url}/api/now/table/{TABLE}", json=record)
