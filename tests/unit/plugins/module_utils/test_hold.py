@@ -71,11 +71,12 @@ def systemctl(tmp_path, monkeypatch):
     program.write_text('#!/bin/sh\necho "$*" >> {0}\n[ "$2" = show ] && printf "LoadState=loaded\\nActiveState=active\\nMainPID=7\\n"\n[ "$2" != bad ]\n'.format(notes))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(folder, os.environ["PATH"]))
+    monkeypatch.setattr(_hold, "UNIT_FOLDER", str(tmp_path / "system"))
     return notes
 
 
 def test_unit_hold(tmp_path, systemctl):
-    hold = UnitHold("edge.service", "/opt/100%/Edge", str(tmp_path / "system"))
+    hold = UnitHold("edge.service", "/opt/100%/Edge")
     assert not hold.held()
     hold.hold()
     assert hold.held() and "\n[Unit]\nAssertPathExists=!/opt/100%%/Edge/startup.sh.held\n" in open(hold.path).read()
@@ -86,7 +87,7 @@ def test_unit_hold(tmp_path, systemctl):
 
 
 def test_unit_hold_leaves_other_drop_ins(tmp_path, systemctl):
-    hold = UnitHold("edge.service", "/opt/Edge", str(tmp_path / "system"))
+    hold = UnitHold("edge.service", "/opt/Edge")
     hold.hold()
     other = tmp_path / "system" / "edge.service.d" / "limits.conf"
     other.write_text("[Service]\n")
