@@ -18,8 +18,6 @@ from .records import Records
 from .sessions import Session
 from .store import Row
 
-NOBODY = "nobody"
-
 
 class Caller(t.NamedTuple):
     """The user of a request, as access control sees him."""
@@ -69,7 +67,7 @@ class Acl:
 
     def _passes(self, control: Row, caller: Caller) -> bool:
         wanted = {role.strip() for role in control["roles"].split(",") if role.strip()}
-        has_role = not wanted or bool(wanted & caller.roles) or ("admin" in caller.roles and not wanted & {NOBODY, "security_admin"})
+        has_role = not wanted or bool(wanted & caller.roles) or ("admin" in caller.roles and "security_admin" not in wanted)
         proxied = control["requires_proxy"] != "true" or bool(caller.via_proxy)
         elevated = control["requires_elevation"] != "true" or not self.knobs["elevation_required"] or caller.session.elevated
         return has_role and proxied and elevated

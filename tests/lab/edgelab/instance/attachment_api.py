@@ -91,7 +91,7 @@ def _upload(instance: Instance, call: Call) -> Reply:
     values: dict[str, str] = {}
     upload = None
     for part in message.iter_parts() if message.is_multipart() else ():
-        content = part.get_payload(decode=True) or b""
+        content = t.cast(bytes, part.get_payload(decode=True) or b"")
         if part.get_filename():
             upload = (part.get_filename() or "", part.get_content_type(), content)
         else:

@@ -10,7 +10,6 @@ import asyncio
 import datetime
 import json
 import math
-import secrets
 import time
 import typing as t
 from pathlib import Path
@@ -19,11 +18,12 @@ if t.TYPE_CHECKING:
     from .instance import Instance
 
 MAX_AGE = 36 * 3600
+NIGHTLY, ON_DEMAND = "nightly", "on_demand"
 Backup = t.Dict[str, str]
 
 
-def _stamp(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+def _stamp(moment: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime(form)
 
 
 class Backups:
@@ -32,13 +32,13 @@ class Backups:
         self.directory = instance.directory / "backups"
         self.directory.mkdir(exist_ok=True)
 
-    async def take(self, seconds: float) -> Backup:
+    async def take(self, seconds: float, kind: str) -> Backup:
         """Make a backup that takes some seconds; it holds the data as of its end. Times are rounded to whole seconds, outwards."""
         started = time.time()
         await asyncio.sleep(seconds)
-        name = "{}-{}".format(_stamp(started).translate({ord(c): None for c in "-: "}), secrets.token_hex(3))
+        name = _stamp(time.time(), "%Y%m%d%H%M%S%f")
         self.instance.store.copy_to(self.path(name))
-        backup = {"id": name, "started": _stamp(started), "completed": _stamp(math.ceil(time.time()))}
+        backup = {"id": name, "started": _stamp(started), "completed": _stamp(math.ceil(time.time())), "kind": kind}
         self.path(name).with_suffix(".json").write_text(json.dumps(backup))
         return backup
 
@@ -46,11 +46,11 @@ class Backups:
         return self.directory / (name + ".sqlite")
 
     def listing(self) -> list[Backup]:
-        found = [json.loads(path.read_text()) for path in self.directory.glob("*.json")]
-        return sorted(found, key=lambda backup: (backup["completed"], backup["id"]))
+        """Return all backups, oldest first: an id is the time at which the backup ended."""
+        return [json.loads(path.read_text()) for path in sorted(self.directory.glob("*.json"))]
 
     def newest(self) -> Backup | None:
-        """Return the most recent backup that is young enough for a clone."""
+        """Return the most recent nightly backup that is young enough for a clone."""
         oldest = _stamp(time.time() - MAX_AGE)
-        young = [backup for backup in self.listing() if backup["completed"] >= oldest]
+        young = [backup for backup in self.listing() if backup["kind"] == NIGHTLY and backup["completed"] >= oldest]
         return young[-1] if young else None

@@ -15,11 +15,16 @@ import json
 import typing as t
 
 from .query import utc_now
+from .records import Aborted
 
 if t.TYPE_CHECKING:
     from .instance import Instance
 
 JOB = "Execute Clone Cleanup Script: Execute Cleanup Scripts Sequentially"
+
+
+class ScriptError(Exception):
+    """A cleanup script ended in an error."""
 
 
 class Cleanup:
@@ -56,20 +61,28 @@ class Cleanup:
             await asyncio.sleep(pause)
             if store is not self.instance.store:  # cloned over or rolled back meanwhile: the job is gone with the data
                 return
-            if context["fails"] or "throw" in script:
-                self.instance.put_raw("syslog", {"level": "2", "source": JOB, "message": "Cleanup script failed: " + script[:200]})
+            try:
+                if context["fails"]:
+                    raise ScriptError("by order of the knob")
+                self._execute(script)
+            except (ScriptError, Aborted) as error:
+                message = "Cleanup script failed: {}: {}".format(error, script[:200])
+                self.instance.put_raw("syslog", {"level": "2", "source": JOB, "message": message})
                 break
-            self._execute(script)
         store.remove("sys_trigger", sys_id)
 
     def _execute(self, script: str) -> None:
+        if "throw" in script:
+            raise ScriptError("uncaught exception")
         try:
             action = json.loads(script)
         except ValueError:
             return
         records = self.instance.records
+        if not isinstance(action, dict) or action.get("table", "") not in records.store.schema:
+            raise ScriptError("no such table")
         for row in records.matching(action["table"], action.get("query", "")):
             if action.get("delete"):
                 records.delete(action["table"], row["sys_id"], "system")
             else:
-                records.update(action["table"], row["sys_id"], action["set"], "system")
+                records.update(action["table"], row["sys_id"], action.get("set", {}), "system")

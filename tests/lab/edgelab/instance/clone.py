@@ -11,6 +11,7 @@ What a restart must not lose is in that row and in ``clones/<sys_id>.json``; a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import typing as t
@@ -18,23 +19,22 @@ from pathlib import Path
 
 import aiohttp
 
-from .backups import Backups
+from .backups import ON_DEMAND, Backups
 from .cleanup import Cleanup
 from .edge import sweep
 from .knobs import STAGES
 from .query import utc_now
 from .records import Change, Records
-from .rules import CLONE_TABLES
+from .rules import CLONE_TABLES, NUMBER_FIELD
 from .schema import quote
 from .store import Row, Store
 
 if t.TYPE_CHECKING:
     from .instance import Instance
 
-NUMBER_FIELD = {"clone_instance": "clone_id", "sn_instance_clone_request": "request_id"}
 LOG_TABLE = {"clone_instance": "clone_log", "sn_instance_clone_request": "sn_instance_clone_log"}
 _UI = {"legacy": CLONE_TABLES[:1], "console": CLONE_TABLES[1:], "both": CLONE_TABLES}
-_TICK = 0.05
+_TICK = 0.02
 _USER_TABLES = ("sys_user", "sys_user_role", "sys_user_has_role", "sys_user_group", "sys_user_grmember", "sys_group_has_role")
 _LARGE_TABLES = ("sys_audit", "syslog")
 # Rows of these tables are the target's whatever the clone brings: its own history of clones.
@@ -152,7 +152,12 @@ class Engine:
             task.result()  # an error of the lab itself must not pass unnoticed
             task = None
         if task is None:
-            self._tasks[name] = asyncio.ensure_future(work())
+            self._tasks[name] = asyncio.ensure_future(self._unless_deleted(work))
+
+    @staticmethod
+    async def _unless_deleted(work: t.Callable[[], t.Coroutine[t.Any, t.Any, None]]) -> None:
+        with contextlib.suppress(Canceled):  # somebody deleted the request meanwhile
+            await work()
 
     def _busy(self, row: Row) -> bool:
         """Tell whether another clone to the same target is under way."""
@@ -212,7 +217,8 @@ class Engine:
             raise Failed("The target {} cannot be reached: no peer of that name".format(name))
         try:
             timeout = aiohttp.ClientTimeout(total=None, connect=5)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.request(method, peer["control_url"] + path, json=body) as answer:
+            url = peer["control_url"] + path
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.request(method, url, json=body) as answer:
                 if answer.status >= 400:
                     raise Failed("The target {} refused: {}".format(name, await answer.text()))
                 return await answer.json()
@@ -323,10 +329,10 @@ class Engine:
         }
 
     async def _backup(self, sys_id: str, row: Row, state: dict[str, t.Any]) -> None:
-        backup = None if row["backup_option"] == "on_demand" else self.backups.newest()
+        backup = None if row["backup_option"] == ON_DEMAND else self.backups.newest()
         if backup is None:
             self._log(sys_id, "On-demand backup started")
-            backup = await self.backups.take(self._seconds("Backup"))
+            backup = await self.backups.take(self._seconds("Backup"), ON_DEMAND)
         else:
             await self._wait(sys_id, "Backup")
         state["backup"] = backup
@@ -423,13 +429,10 @@ class Engine:
             if target is None or self.instance.knobs["clone_error_stage"] == "Rollback":
                 raise Failed("Stage Rollback failed")
             folder = Path(self.instance.peers[target["instance_name"]]["dir"]) / "rollback"
-            order = {
-                "path": str(folder / (sys_id + ".sqlite")),
-                "keep": str(folder / (sys_id + ".cloned.sqlite")),
-                "seconds": self._seconds("Node repoint"),
-            }
-            if not Path(order["path"]).exists():
+            before, cloned = folder / (sys_id + ".sqlite"), folder / (sys_id + ".cloned.sqlite")
+            if not before.exists():
                 raise Failed("The data of the target before the clone are gone")
+            order = {"path": str(before), "keep": str(cloned), "seconds": self._seconds("Node repoint")}
             await self._ask(target, "POST", "/target/repoint", order)
         except Failed as error:
             self._log(sys_id, str(error), "error")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from .backups import NIGHTLY
 from .knobs import STAGES
 from .query import utc_now
 
@@ -122,7 +123,7 @@ class Control:
         return web.json_response({"backups": self.engine.backups.listing()})
 
     async def backup(self, request: web.Request) -> web.Response:
-        backup = await self.engine.backups.take(float(self.instance.knobs["backup_seconds"]))
+        backup = await self.engine.backups.take(float(self.instance.knobs["backup_seconds"]), NIGHTLY)
         return web.json_response(backup)
 
     async def clones(self, request: web.Request) -> web.Response:

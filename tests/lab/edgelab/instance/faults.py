@@ -72,7 +72,7 @@ class Fault:
         if self.body:
             kind = JSON if self.body.lstrip()[:1] in ("{", "[") else HTML
             return Reply(self.status, self.body.encode("utf-8"), kind, dict(self.headers))
-        error = {"message": "Injected fault", "detail": None}
+        error = {"message": "Injected fault", "detail": ""}
         return json_reply(self.status, {"error": error, "status": "failure"}, self.headers)
 
 

@@ -54,7 +54,7 @@ def token_fits(call: Call, form: t.Mapping[str, str]) -> bool:
 
 def _token_field(call: Call) -> str:
     token = call.user.session.token
-    return "<script>var g_ck = '{0}';</script><input type=\"hidden\" name=\"sysparm_ck\" value=\"{0}\"/>".format(token)
+    return '<script>var g_ck = "{0}";</script><input type="hidden" name="sysparm_ck" value="{0}"/>'.format(token)
 
 
 def _page(instance: Instance, call: Call, table: str, row: Row | None) -> Reply:

@@ -114,7 +114,7 @@ def problem_reply(problem: Problem) -> Reply:
 
 
 def html_reply(status: int, title: str, content: str = "", headers: t.Mapping[str, str] | None = None) -> Reply:
-    text = "<html><head><title>{0}</title></head><body>{1}</body></html>".format(escape(title), content or escape(title))
+    text = "<html><head><title>{}</title></head><body>{}</body></html>".format(escape(title), content or escape(title))
     return Reply(status, text.encode("utf-8"), HTML, dict(headers or {}))
 
 

@@ -263,9 +263,9 @@ class _Compiler:
                 position = end + 1
                 attempt(part, lambda head=part[7:], inner=inner: self._related(alias, head, inner))  # type: ignore[misc]
             elif part.startswith("JOIN"):
-                rest = [tail for tail in parts[position:] if not tail.startswith("ORDERBY")]
+                join = "^".join([part[4:], *(tail for tail in parts[position:] if not tail.startswith("ORDERBY"))])
                 position = len(parts)
-                attempt(part, lambda whole="^".join([part[4:], *rest]): self._join(table, alias, whole))  # type: ignore[misc]
+                attempt(part, lambda join=join: self._join(table, alias, join))  # type: ignore[misc]
             elif part.startswith("OR") and _CONDITION.match(part[2:]):
                 attempt(part, lambda one=part[2:]: self.condition(table, alias, one), alternative=True)  # type: ignore[misc]
             else:

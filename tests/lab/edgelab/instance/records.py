@@ -17,9 +17,17 @@ from .query import compile_query, utc_now
 from .store import Row, Store
 
 _SYSTEM = {"sys_created_on", "sys_created_by", "sys_updated_on", "sys_updated_by", "sys_mod_count"}
-_AUTO_NUMBERS = {"incident": ("number", "INC"), "change_request": ("number", "CHG"), "task": ("number", "TASK"), "u_contract": ("u_number", "CON")}
+_AUTO_NUMBERS = {
+    "incident": ("number", "INC"),
+    "change_request": ("number", "CHG"),
+    "task": ("number", "TASK"),
+    "u_contract": ("u_number", "CON"),
+}
 # Records that go when the record they point at goes.
-_CASCADE = {"sys_user": (("sys_user_has_role", "user"), ("sys_user_grmember", "user")), "sys_attachment": (("sys_attachment_doc", "sys_attachment"),)}
+_CASCADE = {
+    "sys_user": (("sys_user_has_role", "user"), ("sys_user_grmember", "user")),
+    "sys_attachment": (("sys_attachment_doc", "sys_attachment"),),
+}
 
 
 class Aborted(Exception):
@@ -177,9 +185,9 @@ class Records:
 
     def _check_unique(self, table: str, row: Row, columns: t.Iterable[str]) -> None:
         for name in columns:
-            if self.store.schema[table].fields[name].unique and row[name]:
-                if any(other["sys_id"] != row["sys_id"] for other in self.store.find(table, **{name: row[name]})):
-                    raise Duplicate("{}.{}".format(table, name))
+            unique = self.store.schema[table].fields[name].unique and row[name]
+            if unique and any(other["sys_id"] != row["sys_id"] for other in self.store.find(table, **{name: row[name]})):
+                raise Duplicate("{}.{}".format(table, name))
 
     def _run_rules(self, change: Change) -> None:
         for rule in self.rules:

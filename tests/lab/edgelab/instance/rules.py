@@ -14,7 +14,8 @@ from .schema import stable_id
 
 CIPHER_TEXT = re.compile(r"^edge:[seo]:")
 ATTACHMENT_MARK = b"EDGEATT1"
-CLONE_TABLES = ("clone_instance", "sn_instance_clone_request")
+NUMBER_FIELD = {"clone_instance": "clone_id", "sn_instance_clone_request": "request_id"}
+CLONE_TABLES = tuple(NUMBER_FIELD)
 
 
 def one_active_configuration(records: Records, change: Change) -> None:
@@ -77,10 +78,12 @@ def clone_transitions(records: Records, change: Change) -> None:
         new_row = change.new
         new_row["canceled"] = new_row["canceled"] or utc_now()
     elif new == "rollback requested":
-        later = records.matching(
-            change.table,
-            "target_instance={}^state=Completed^completed>{}".format(change.old["target_instance"], change.old["completed"]),
-        )
+
+        def order(row: dict[str, str]) -> tuple[str, str]:
+            return row["completed"], row[NUMBER_FIELD[change.table]]
+
+        completed = records.store.find(change.table, target_instance=change.old["target_instance"], state="Completed")
+        later = any(order(row) > order(change.old) for row in completed)
         expired = records.matching(change.table, "sys_id={}^completedRELATIVELT@day@ago@7".format(change.old["sys_id"]))
         if old != "completed" or later or expired:
             raise Aborted(change.table, "Only the last clone of a target can be rolled back, for seven days")

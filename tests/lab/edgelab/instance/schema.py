@@ -86,7 +86,15 @@ BUILT_IN: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "sys_security_acl": (
         "Access Control",
         "",
-        ("name*", "operation", "roles", "condition", "requires_proxy:boolean=false", "requires_elevation:boolean=false", "active:boolean=true"),
+        (
+            "name*",
+            "operation",
+            "roles",
+            "condition",
+            "requires_proxy:boolean=false",
+            "requires_elevation:boolean=false",
+            "active:boolean=true",
+        ),
     ),
     "sys_user": (
         "User",

@@ -196,9 +196,7 @@ def _people(name: str, production: bool, given: t.Mapping[str, str]) -> Rows:
             }
         )
         for role in source_roles if production else target_roles:
-            grants.append(
-                {"sys_id": stable_id("grant", user, role), "user": stable_id("user", user), "role": stable_id("role", role)}
-            )
+            grants.append({"sys_id": stable_id("grant", user, role), "user": stable_id("user", user), "role": stable_id("role", role)})
     roles = [
         {"sys_id": stable_id("role", role), "name": role, "elevated_privilege": str(role == "security_admin").lower()} for role in ROLES
     ]

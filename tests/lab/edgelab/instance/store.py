@@ -51,9 +51,7 @@ class Store:
 
     def _create(self, physical: str, columns: t.Iterable[str]) -> None:
         spec = [_COLUMN.format(quote(name)) for name in columns if name != "sys_id"]
-        self.db.execute(
-            "CREATE TABLE {} (sys_id TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, {})".format(quote(physical), ", ".join(spec))
-        )
+        self.db.execute("CREATE TABLE {} (sys_id TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, {})".format(quote(physical), ", ".join(spec)))
         for column in _INDEXED.get(physical, ()):
             self.db.execute("CREATE INDEX {} ON {} ({})".format(quote(physical + "_" + column), quote(physical), quote(column)))
 
@@ -94,12 +92,12 @@ class Store:
         sql = "SELECT count(*) FROM {} a0 WHERE ({}) AND {}".format(quote(self.schema[table].physical), where, classes)
         return int(self.db.execute(sql, [*params, *class_params]).fetchone()[0])
 
-    def find(self, table: str, **values: str) -> list[Row]:
-        """Return the rows whose columns equal the values."""
-        return self.select(table, " AND ".join("a0.{} = ?".format(quote(name)) for name in values), list(values.values()))
+    def find(self, table_: str, **values: str) -> list[Row]:
+        """Return the rows whose columns equal the values (one may be called ``table``)."""
+        return self.select(table_, " AND ".join("a0.{} = ?".format(quote(name)) for name in values), list(values.values()))
 
-    def first(self, table: str, **values: str) -> t.Optional[Row]:
-        return next(iter(self.find(table, **values)), None)
+    def first(self, table_: str, **values: str) -> t.Optional[Row]:
+        return next(iter(self.find(table_, **values)), None)
 
     def get(self, table: str, sys_id: str) -> t.Optional[Row]:
         return self.first(table, sys_id=sys_id)
@@ -117,9 +115,7 @@ class Store:
     # Writing
 
     def _insert(self, physical: str, row: Row) -> None:
-        sql = "INSERT OR REPLACE INTO {} ({}) VALUES ({})".format(
-            quote(physical), ", ".join(map(quote, row)), ", ".join("?" * len(row))
-        )
+        sql = "INSERT OR REPLACE INTO {} ({}) VALUES ({})".format(quote(physical), ", ".join(map(quote, row)), ", ".join("?" * len(row)))
         self.db.execute(sql, list(row.values()))
 
     def put(self, table: str, row: Row) -> None:
@@ -133,9 +129,7 @@ class Store:
     def change(self, table: str, sys_id: str, values: Row) -> None:
         """Overwrite columns of a row, without touching its sys fields."""
         sets = ", ".join(quote(name) + " = ?" for name in values)
-        self.db.execute(
-            "UPDATE {} SET {} WHERE sys_id = ?".format(quote(self.schema[table].physical), sets), [*values.values(), sys_id]
-        )
+        self.db.execute("UPDATE {} SET {} WHERE sys_id = ?".format(quote(self.schema[table].physical), sets), [*values.values(), sys_id])
 
     def remove(self, table: str, sys_id: str) -> None:
         self.db.execute("DELETE FROM {} WHERE sys_id = ?".format(quote(self.schema[table].physical)), [sys_id])

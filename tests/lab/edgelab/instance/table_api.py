@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 import urllib.parse
+
 import zoneinfo
 
 from .http import Call, Problem, Reply
@@ -82,9 +83,12 @@ class Renderer:
         self.fields = [name.strip() for name in call.query.get("sysparm_fields", "").split(",") if name.strip()]
         self._rows: dict[tuple[str, str], Row | None] = {}
         self._displays: dict[tuple[str, str], str] = {}
+        self._readable: dict[str, set[str]] = {}
 
     def row(self, table: str, row: Row) -> dict[str, t.Any]:
-        readable = self.instance.acl.readable_fields(self.caller, table)
+        if table not in self._readable:
+            self._readable[table] = self.instance.acl.readable_fields(self.caller, table)
+        readable = self._readable[table]
         fields = self.instance.store.schema[table].fields
         result: dict[str, t.Any] = {}
         for path in self.fields or fields:
@@ -321,7 +325,7 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
             if render.mode == "all":
                 entry["display_value"] = shown
             fields.append(entry)
-        group = {"stats": stats}
+        group: dict[str, t.Any] = {"stats": stats}
         if groups:
             group["groupby_fields"] = fields
         if _having(call.query.get("sysparm_having", ""), {"count": str(row[len(groups)]), **stats}):

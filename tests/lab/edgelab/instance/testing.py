@@ -79,6 +79,8 @@ class Node:
         self.url = "https://127.0.0.1:{}".format(config["port"])
         self.control_url = "http://127.0.0.1:{}".format(config["control_port"])
         self.process: subprocess.Popen[bytes] | None = None
+        self._control = requests.Session()
+        self._control.trust_env = False
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "instance.json").write_text(json.dumps(config))
 
@@ -99,6 +101,7 @@ class Node:
         if self.process:
             self.process.send_signal(how)
             self.process.wait(timeout=10)
+            self._control.close()
             self.process = None
 
     def password(self, user: str) -> str:
@@ -117,7 +120,7 @@ class Node:
         return "{}/api/now/table/{}".format(self.url, path)
 
     def control(self, method: str, path: str, body: t.Any = None) -> t.Any:
-        answer = requests.request(method, self.control_url + path, json=body, timeout=60)
+        answer = self._control.request(method, self.control_url + path, json=body, timeout=60)
         assert answer.status_code < 400, answer.text
         return answer.json()
 
@@ -130,8 +133,8 @@ class Node:
     def put(self, table: str, *rows: dict[str, t.Any]) -> list[dict[str, str]]:
         return t.cast(t.List[t.Dict[str, str]], self.control("POST", "/raw/" + table, {"rows": list(rows)})["rows"])
 
-    def find(self, table: str, **values: str) -> list[dict[str, str]]:
-        return [row for row in self.raw(table).values() if all(row[name] == value for name, value in values.items())]
+    def find(self, table_: str, **values: str) -> list[dict[str, str]]:
+        return [row for row in self.raw(table_).values() if all(row[name] == value for name, value in values.items())]
 
 
 def wait_for(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -> t.Any:
@@ -144,8 +147,8 @@ def wait_for(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -
     raise AssertionError("not within {} s: {}".format(seconds, what))
 
 
-def make_pair(directory: Path) -> tuple[Node, Node]:
-    """Return a source and a target that know each other, not started."""
+def make_pair(directory: Path, **settings: t.Any) -> tuple[Node, Node]:
+    """Return a source and a target that know each other, not started; settings go into both ``instance.json``."""
     certificates = make_certificates(directory)
     ports = {name: {"port": free_port(), "control_port": free_port()} for name in ("acmeprod", "acmetest")}
 
@@ -158,7 +161,15 @@ def make_pair(directory: Path) -> tuple[Node, Node]:
         }
         if not production:
             peer["production"] = True  # type: ignore[assignment]
-        return {"name": name, "production": production, "host": "127.0.0.1", "peers": {other: peer}, **ports[name], **certificates}
+        return {
+            "name": name,
+            "production": production,
+            "host": "127.0.0.1",
+            "peers": {other: peer},
+            **ports[name],
+            **certificates,
+            **settings,
+        }
 
     return Node(directory / "acmeprod", config("acmeprod", True)), Node(directory / "acmetest", config("acmetest", False))
 
