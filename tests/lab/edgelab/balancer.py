@@ -34,6 +34,7 @@ CHUNK = 65536
 class Connection:
     """One client's connection through to a backend."""
 
+    backend: "Backend"
     writers: tuple
     awaiting_answer: bool = False
     last: float = field(default_factory=time.monotonic)
@@ -58,14 +59,22 @@ class Backend:
     enabled: bool = True
     down_until: float = 0
     connections: set = field(default_factory=set)
+    pending: int = 0  # connections being opened
+    picked: float = 0
 
     @property
     def healthy(self):
         return time.monotonic() >= self.down_until
 
     def as_dict(self):
-        return {"name": self.name, "host": self.host, "port": self.port, "enabled": self.enabled, "healthy": self.healthy,
-                "connections": len(self.connections)}
+        return {
+            "name": self.name,
+            "host": self.host,
+            "port": self.port,
+            "enabled": self.enabled,
+            "healthy": self.healthy,
+            "connections": len(self.connections),
+        }
 
 
 class Balancer:
@@ -73,7 +82,10 @@ class Balancer:
         self.settings = settings
         self.backends = [Backend(entry["name"], entry["host"], entry["port"]) for entry in settings["backends"]]
         self.control = Control("balancer")
-        self.control.app.add_routes([web.get("/state", self._get_state), web.post("/drain", self._post_drain), web.post("/enable", self._post_enable)])
+        self.control.connections = self
+        self.control.app.add_routes(
+            [web.get("/state", self._get_state), web.post("/drain", self._post_drain), web.post("/enable", self._post_enable)]
+        )
         self._sticky = {}  # client address -> (backend, time of its last connection)
         self._opened = 0
 
@@ -90,16 +102,30 @@ class Balancer:
 
     # -- connections
 
+    def as_dict(self):
+        """What the control port tells of the clients' connections."""
+        return {"opened": self._opened, "open": sum(len(backend.connections) for backend in self.backends)}
+
     async def _serve(self, reader, writer):
         client = writer.get_extra_info("peername")[0]
         self._opened += 1
         backend, upstream = await self._connect(client)
-        self.control.log(method="CONNECT", path="", query="", user=None, status=502 if backend is None else 200, body="", via_proxy=None,
-                         client=client, backend=backend and backend.name, connection=self._opened)
+        self.control.log(
+            method="CONNECT",
+            path="",
+            query="",
+            user=None,
+            status=502 if backend is None else 200,
+            body="",
+            via_proxy=None,
+            client=client,
+            backend=backend and backend.name,
+            connection=self._opened,
+        )
         if backend is None:
             writer.transport.abort()
             return
-        connection = Connection((writer, upstream[1]))
+        connection = Connection(backend, (writer, upstream[1]))
         backend.connections.add(connection)
         try:
             await asyncio.gather(self._pump(reader, upstream[1], connection, True), self._pump(upstream[0], writer, connection, False))
@@ -111,15 +137,19 @@ class Balancer:
     async def _connect(self, client):
         """Return (backend, (reader, writer)) of the first candidate that accepts, or (None, None)."""
         for backend in self._candidates(client):
+            backend.pending += 1
+            backend.picked = time.monotonic()
+            self._sticky[client] = (backend, backend.picked)
             try:
                 upstream = await asyncio.wait_for(asyncio.open_connection(backend.host, backend.port), CONNECT_SECONDS)
             except (OSError, asyncio.TimeoutError):
                 backend.down_until = time.monotonic() + RETRY_SECONDS
                 continue
+            finally:
+                backend.pending -= 1
             if not backend.enabled:  # drained meanwhile
                 upstream[1].transport.abort()
                 continue
-            self._sticky[client] = (backend, time.monotonic())
             return backend, upstream
         return None, None
 
@@ -127,13 +157,19 @@ class Balancer:
         backend, last = self._sticky.get(client, (None, 0))
         if time.monotonic() - last > self.settings.get("sticky_seconds", STICKY_SECONDS):
             backend = None
-        usable = sorted((one for one in self.backends if one.enabled and one.healthy), key=lambda one: (one is not backend, len(one.connections)))
-        return usable
+        usable = [one for one in self.backends if one.enabled and one.healthy]
+        return sorted(usable, key=lambda one: (one is not backend, len(one.connections) + one.pending, one.picked))
 
     @staticmethod
     async def _pump(reader, writer, connection, from_client):
         try:
-            while data := await reader.read(CHUNK):
+            while True:
+                data = await reader.read(CHUNK)
+                if not data:
+                    return
+                if from_client and not connection.backend.enabled and not connection.awaiting_answer:
+                    connection.abort()  # a new request on a connection kept alive
+                    return
                 connection.passed(from_client)
                 writer.write(data)
                 await writer.drain()

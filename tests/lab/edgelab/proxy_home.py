@@ -220,9 +220,16 @@ def servicenow_key(directory):
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ServiceNow")])
         now = datetime.datetime.now(datetime.timezone.utc)
-        certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-                       .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-                       .not_valid_after(now + datetime.timedelta(days=3650)).sign(key, hashes.SHA256()))
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=3650))
+            .sign(key, hashes.SHA256())
+        )
         key_file.touch(mode=0o600)
         key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -248,12 +255,27 @@ def build_keystore(path, password, *, servicenow_certificate, secret_keys=None, 
     # keytool writes the store anew on every call, so a half-made one must not be mistaken for the real one.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as work:
         store = pathlib.Path(work) / "keystore.jceks"
-        keytool("-importcert", "-noprompt", "-alias", SERVICENOW_ALIAS, "-file", str(servicenow_certificate), store=store, password=password)
+        keytool(
+            "-importcert", "-noprompt", "-alias", SERVICENOW_ALIAS, "-file", str(servicenow_certificate), store=store, password=password
+        )
         for alias, bits in (secret_keys or {}).items():
             keytool("-genseckey", "-alias", alias, "-keyalg", "aes", "-keysize", str(bits), store=store, password=password)
         if signature_alias:
-            keytool("-genkeypair", "-alias", signature_alias, "-keyalg", "rsa", "-keysize", "2048", "-validity", "3650",
-                    "-dname", "CN=Edge Encryption signature", store=store, password=password)
+            keytool(
+                "-genkeypair",
+                "-alias",
+                signature_alias,
+                "-keyalg",
+                "rsa",
+                "-keysize",
+                "2048",
+                "-validity",
+                "3650",
+                "-dname",
+                "CN=Edge Encryption signature",
+                store=store,
+                password=password,
+            )
         store.chmod(0o600)
         os.replace(store, path)
     return path
@@ -268,8 +290,28 @@ def signature_private_key(keystore, password, alias=SIGNATURE_ALIAS):
 # -- home
 
 
-def build_home(home, *, name, port, control_port, target, keystore, keystore_password, static_iv, known_cleartext, ca, tls_cert, tls_key,
-               database=None, db_ca=None, signature_alias=SIGNATURE_ALIAS, file_keys=None, time_scale=TIME_SCALE, knobs=None, properties=None):
+def build_home(
+    home,
+    *,
+    name,
+    port,
+    control_port,
+    target,
+    keystore,
+    keystore_password,
+    static_iv,
+    known_cleartext,
+    ca,
+    tls_cert,
+    tls_key,
+    database=None,
+    db_ca=None,
+    signature_alias=SIGNATURE_ALIAS,
+    file_keys=None,
+    time_scale=TIME_SCALE,
+    knobs=None,
+    properties=None,
+):
     """Create an install directory and return its path.
 
     target: dict of host, port, username, password (and protocol); database: dict of host, port, user, password, name, or None;
@@ -284,11 +326,18 @@ def build_home(home, *, name, port, control_port, target, keystore, keystore_pas
         (home / "keys" / alias).write_bytes(key)
         (home / "keys" / alias).chmod(0o600)
     values = {f"target.{key}": value for key, value in dict({"protocol": "https"}, **target).items()}
-    values.update({
-        "proxy.name": name, "proxy.host": "127.0.0.1", "proxy.https.port": port,
-        "proxy.signature.keystore.password": keystore_password, "proxy.signature.keystore.keyalias": signature_alias,
-        "keystore.password": keystore_password, "customer.assigned.known.cleartext": known_cleartext, "encrypter.static.iv": static_iv,
-    })
+    values.update(
+        {
+            "proxy.name": name,
+            "proxy.host": "127.0.0.1",
+            "proxy.https.port": port,
+            "proxy.signature.keystore.password": keystore_password,
+            "proxy.signature.keystore.keyalias": signature_alias,
+            "keystore.password": keystore_password,
+            "customer.assigned.known.cleartext": known_cleartext,
+            "encrypter.static.iv": static_iv,
+        }
+    )
     values = {key: _escape(str(value)) for key, value in values.items()}
     if database:
         values["database"] = DATABASE % {key: _escape(str(value)) for key, value in dict({"name": "edgeencryption"}, **database).items()}
@@ -304,10 +353,22 @@ def build_home(home, *, name, port, control_port, target, keystore, keystore_pas
     (home / "conf" / "wrapper.conf").write_text(WRAPPER_CONF % {"name": name}, encoding="ascii")
     (home / "conf" / "log4j2.properties").write_text(LOG4J2, encoding="ascii")
     (home / "sql" / "edgeencryption_bootstrap.sql").write_text(BOOTSTRAP_SQL, encoding="ascii")
-    lab = {"control_port": control_port, "python": sys.executable, "pythonpath": str(LAB_PATH), "ca": str(ca), "db_ca": str(db_ca or ca),
-           "tls_cert": str(tls_cert), "tls_key": str(tls_key), "time_scale": time_scale, "knobs": knobs or {}}
+    lab = {
+        "control_port": control_port,
+        "python": sys.executable,
+        "pythonpath": str(LAB_PATH),
+        "ca": str(ca),
+        "db_ca": str(db_ca or ca),
+        "tls_cert": str(tls_cert),
+        "tls_key": str(tls_key),
+        "time_scale": time_scale,
+        "knobs": knobs or {},
+    }
     (home / "conf" / "lab.json").write_text(json.dumps(lab, indent=2) + "\n", encoding="utf-8")
-    for script, title, action in (("startup.sh", "Starts the Edge Encryption proxy", "start"), ("shutdown.sh", "Stops the Edge Encryption proxy", "stop")):
+    for script, title, action in (
+        ("startup.sh", "Starts the Edge Encryption proxy", "start"),
+        ("shutdown.sh", "Stops the Edge Encryption proxy", "stop"),
+    ):
         (home / script).write_text(_SCRIPT % {"title": title, "action": action}, encoding="ascii")
         (home / script).chmod(0o755)
     return home
@@ -342,7 +403,7 @@ def _escape(value):
 
 def _utf16(char):
     data = char.encode("utf-16-be")
-    return [int.from_bytes(data[index:index + 2], "big") for index in range(0, len(data), 2)]
+    return [int.from_bytes(data[index : index + 2], "big") for index in range(0, len(data), 2)]
 
 
 def _private(path, text):

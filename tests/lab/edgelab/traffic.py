@@ -14,15 +14,15 @@ import asyncio
 import json
 import pathlib
 import random
+import ssl
 import time
 import uuid
 
 import aiohttp
-import ssl
 from aiohttp import web
 
 from .balancer import run_part
-from .proxy.control import Control
+from .proxy.control import Control, basic_auth
 
 TIMEOUT = 20
 TABLE = "incident"
@@ -38,8 +38,14 @@ class Traffic:
         self._run = uuid.uuid4().hex[:8]
         self._tasks = []
         self.control = Control("traffic", {"interval": settings.get("interval", 0.2)})
-        self.control.app.add_routes([web.post("/start", self._post_start), web.post("/stop", self._post_stop), web.get("/stats", self._get_stats),
-                                     web.get("/written", self._get_written)])
+        self.control.app.add_routes(
+            [
+                web.post("/start", self._post_start),
+                web.post("/stop", self._post_stop),
+                web.get("/stats", self._get_stats),
+                web.get("/written", self._get_written),
+            ]
+        )
 
     async def start(self):
         self._tls = ssl.create_default_context(cafile=self.settings.get("ca"))
@@ -62,9 +68,13 @@ class Traffic:
 
     async def _client(self, number):
         connector = aiohttp.TCPConnector(ssl=self._tls, local_addr=(f"127.0.10.{number + 1}", 0), limit=1)
-        auth = aiohttp.BasicAuth(self.settings["user"], self.settings["password"], encoding="utf-8")
-        async with aiohttp.ClientSession(connector=connector, auth=auth, cookie_jar=aiohttp.CookieJar(unsafe=True),
-                                         timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:
+        authorization = basic_auth(self.settings["user"], self.settings["password"])
+        async with aiohttp.ClientSession(
+            connector=connector,
+            headers={"Authorization": authorization},
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+        ) as session:
             me = asyncio.current_task()
             while me in self._tasks:
                 await self._write(session)
@@ -83,10 +93,14 @@ class Traffic:
 
     async def _write(self, session):
         marker, record = self._record()
+        path = f"/api/now/table/{TABLE}"
+        entry = self.control.log(
+            method="POST", path=path, query="", user=self.settings["user"], status=None, body=marker, via_proxy=None, connection=None
+        )
         try:
-            async with session.post(f"{self.settings['url']}/api/now/table/{TABLE}", json=record, headers={"Accept": "application/json"}) as response:
+            async with session.post(self.settings["url"] + path, json=record, headers={"Accept": "application/json"}) as response:
                 text = await response.text()
-                status = response.status
+                status = entry["status"] = response.status
             result = json.loads(text)["result"] if status == 201 else None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
             self._failed("refused", f"{type(error).__name__}: {error}")
@@ -98,10 +112,10 @@ class Traffic:
             self._failed("failed", f"HTTP status {status}")
             return
         self.stats["ok"] += 1
-        entry = {"sys_id": result["sys_id"], "marker": marker, "time": time.time(), "fields": record}
-        self.written.append(entry)
+        written = {"sys_id": result["sys_id"], "marker": marker, "time": time.time(), "fields": record}
+        self.written.append(written)
         with open(self._file, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(written, ensure_ascii=False) + "\n")
 
     def _failed(self, kind, text):
         self.stats[kind] += 1

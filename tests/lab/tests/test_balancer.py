@@ -17,7 +17,9 @@ import time
 import pytest
 import requests
 from edgelab import proxy_home
-from proxy_testing import USER, authority, eventually, free_port, keystores, lab, mariadb  # noqa: F401
+from edgelab.proxy.testing import USER, eventually, free_port
+
+pytest_plugins = ("edgelab.proxy.testing",)
 
 
 class Process:
@@ -29,8 +31,9 @@ class Process:
         (directory / f"{name}.json").write_text(json.dumps(settings))
         self.control = f"http://127.0.0.1:{settings['control_port']}"
         self.pid_file = directory / f"{name}.pid"
-        self.process = subprocess.Popen([sys.executable, "-m", f"edgelab.{name}", "--dir", str(directory)],
-                                        env=dict(os.environ, PYTHONPATH=str(proxy_home.LAB_PATH)))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"edgelab.{name}", "--dir", str(directory)], env=dict(os.environ, PYTHONPATH=str(proxy_home.LAB_PATH))
+        )
         eventually(self.pid_file.exists)
 
     def get(self, path):
@@ -93,8 +96,12 @@ def backends():
 
 @pytest.fixture
 def balancer(tmp_path, backends):
-    settings = {"host": "127.0.0.1", "port": free_port(), "control_port": free_port(),
-                "backends": [{"name": server.name, "host": "127.0.0.1", "port": server.server_address[1]} for server in backends]}
+    settings = {
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "control_port": free_port(),
+        "backends": [{"name": server.name, "host": "127.0.0.1", "port": server.server_address[1]} for server in backends],
+    }
     process = Process("balancer", tmp_path / "balancer", settings)
     process.port = settings["port"]
     yield process
@@ -116,6 +123,7 @@ def test_sticky_and_least_connections(balancer):
     again = [client(balancer.port, f"127.0.20.{number + 1}") for number in range(4)]
     assert {number: ask(sock) for number, sock in enumerate(again)} == found
     assert connections(balancer) == {"one": 4, "two": 4}
+    assert balancer.get("/connections") == {"opened": 8, "open": 8}
     for sock in socks + again:
         sock.close()
     eventually(lambda: connections(balancer) == {"one": 0, "two": 0})
@@ -161,14 +169,28 @@ def test_a_dead_backend_is_skipped(balancer, backends):
     assert log[-1]["backend"] == alive.name and log[-1]["client"] == "127.0.20.3"
 
 
-def test_traffic_through_balancer_and_proxies(lab, tmp_path):  # noqa: F811
+@pytest.mark.long
+def test_traffic_through_balancer_and_proxies(lab, tmp_path):
     homes = [lab.home("edge_1").start(), lab.home("edge_2").start()]
-    settings = {"host": "127.0.0.1", "port": free_port(), "control_port": free_port(),
-                "backends": [{"name": home.home.name, "host": "127.0.0.1", "port": home.port} for home in homes]}
+    settings = {
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "control_port": free_port(),
+        "backends": [{"name": home.home.name, "host": "127.0.0.1", "port": home.port} for home in homes],
+    }
     balancer = Process("balancer", tmp_path / "balancer", settings)
-    traffic = Process("traffic", tmp_path / "traffic", {
-        "url": f"https://127.0.0.1:{settings['port']}", "user": USER[0], "password": USER[1], "ca": str(lab.authority.ca), "control_port": free_port(),
-        "interval": 0.01})
+    traffic = Process(
+        "traffic",
+        tmp_path / "traffic",
+        {
+            "url": f"https://127.0.0.1:{settings['port']}",
+            "user": USER[0],
+            "password": USER[1],
+            "ca": str(lab.authority.ca),
+            "control_port": free_port(),
+            "interval": 0.01,
+        },
+    )
     try:
         assert traffic.get("/stats")["sent"] == 0
         traffic.post("/start")

@@ -9,19 +9,18 @@ import re
 
 import pytest
 import requests
-from edgelab import signing
+from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import make_pair
-from proxy_testing import (  # noqa: F401
-    CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, SSN, Home, authority, eventually, free_port, keystores, mariadb,
-)
-from edgelab import proxy_home
+from edgelab.proxy.testing import CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, SSN, Home, eventually, free_port
+
+pytest_plugins = ("edgelab.proxy.testing",)
 
 
 class Side:
     """The source instance with one proxy in front."""
 
-    def __init__(self, directory, mariadb, keystores):  # noqa: F811
+    def __init__(self, directory, mariadb, keystores):
         self.directory, self.keystores = directory, keystores
         self.node, _target = make_pair(directory)
         signatures = signing.sign_rows(seed.signed_rows(), keystores.customer_key, keystores.servicenow_key)
@@ -31,10 +30,21 @@ class Side:
         port, control_port = free_port(), free_port()
         config = self.node.config
         home = proxy_home.build_home(
-            directory / "edge_source_1", name="edge_source_1", port=port, control_port=control_port,
+            directory / "edge_source_1",
+            name="edge_source_1",
+            port=port,
+            control_port=control_port,
             target={"host": "127.0.0.1", "port": config["port"], "username": "edge.proxy", "password": self.node.password("edge.proxy")},
-            keystore=keystores.customer, keystore_password=CUSTOMER_PASSWORD, static_iv="0123456789abcdef", known_cleartext="known", ca=config["ca"],
-            tls_cert=config["tls_cert"], tls_key=config["tls_key"], database=self.database, db_ca=mariadb._authority.ca)
+            keystore=keystores.customer,
+            keystore_password=CUSTOMER_PASSWORD,
+            static_iv="0123456789abcdef",
+            known_cleartext="known",
+            ca=config["ca"],
+            tls_cert=config["tls_cert"],
+            tls_key=config["tls_key"],
+            database=self.database,
+            db_ca=mariadb._authority.ca,
+        )
         self.home = Home(home, type("Files", (), {"ca": config["ca"]}), port, control_port)
         self.home.session.auth = ("demo.user", self.node.password("demo.user"))
         self.admin = self.node.client("admin")
@@ -53,13 +63,19 @@ class Side:
 
 
 @pytest.fixture(scope="module")
-def side(tmp_path_factory, mariadb, keystores):  # noqa: F811
+def side(tmp_path_factory, mariadb, keystores):
     made = Side(tmp_path_factory.mktemp("side"), mariadb, keystores)
     yield made
     made.close()
 
 
-RECORD = {"short_description": "Grüße 👍", "description": "long " * 2000, "u_customer_name": "ACME", "u_account": "4711", "u_tax_id": "123-45-6789"}
+RECORD = {
+    "short_description": "Grüße 👍",
+    "description": "long " * 2000,
+    "u_customer_name": "ACME",
+    "u_account": "4711",
+    "u_tax_id": "123-45-6789",
+}
 
 
 def test_round_trip(side):
@@ -67,7 +83,13 @@ def test_round_trip(side):
     assert {name: created[name] for name in RECORD} == RECORD
     direct = side.admin.get(side.node.table(f"incident/{created['sys_id']}"), timeout=10).json()["result"]
     prefixes = {name: re.match(r"(edge:[seo]:)?", direct[name])[0] for name in RECORD}
-    assert prefixes == {"short_description": "edge:s:", "description": "edge:s:", "u_customer_name": "edge:e:", "u_account": "edge:o:", "u_tax_id": ""}
+    assert prefixes == {
+        "short_description": "edge:s:",
+        "description": "edge:s:",
+        "u_customer_name": "edge:e:",
+        "u_account": "edge:o:",
+        "u_tax_id": "",
+    }
     assert direct["u_tax_id"] != RECORD["u_tax_id"] and re.fullmatch(SSN, direct["u_tax_id"])
     shown = side.home.read("incident", created["sys_id"], sysparm_display_value="all")
     assert {name: shown[name]["display_value"] for name in RECORD} == RECORD
@@ -89,25 +111,45 @@ def test_queries_and_order(side):
         return "".join(row["u_account"] for row in side.home.query("incident", f"u_customer_name=order test^{query}^ORDERBYu_account"))
 
     assert [found(query) for query in ("u_account>c", "u_account<=m", "u_account<m", "u_account=x", "u_accountINc,x", "u_account>=n")] == [
-        "mx", "cm", "c", "x", "cx", "x"]
-    answer = side.home.session.get(f"{side.home.url}/api/now/stats/incident", timeout=10,
-                                   params={"sysparm_count": "true", "sysparm_query": "u_customer_name=order test^u_account<x"})
+        "mx",
+        "cm",
+        "c",
+        "x",
+        "cx",
+        "x",
+    ]
+    answer = side.home.session.get(
+        f"{side.home.url}/api/now/stats/incident",
+        timeout=10,
+        params={"sysparm_count": "true", "sysparm_query": "u_customer_name=order test^u_account<x"},
+    )
     assert answer.json()["result"]["stats"]["count"] == "2"
 
 
 def test_attachments(side):
     sys_id = side.home.create("incident", {"short_description": "with a file"})["sys_id"]
     for path, arguments in (
-        ("file", {"params": {"table_name": "incident", "table_sys_id": sys_id, "file_name": "a.txt"}, "data": b"secret file",
-                  "headers": {"Content-Type": "text/plain"}}),
-        ("upload", {"data": {"table_name": "incident", "table_sys_id": sys_id}, "files": {"uploadFile": ("b.txt", b"secret file", "text/plain")}}),
+        (
+            "file",
+            {
+                "params": {"table_name": "incident", "table_sys_id": sys_id, "file_name": "a.txt"},
+                "data": b"secret file",
+                "headers": {"Content-Type": "text/plain"},
+            },
+        ),
+        (
+            "upload",
+            {"data": {"table_name": "incident", "table_sys_id": sys_id}, "files": {"uploadFile": ("b.txt", b"secret file", "text/plain")}},
+        ),
     ):
         answer = side.home.session.post(f"{side.home.url}/api/now/attachment/{path}", timeout=10, **arguments)
         assert answer.status_code == 201, answer.text
         attachment = answer.json()["result"]
         direct = side.admin.get(f"{side.node.url}/api/now/attachment/{attachment['sys_id']}/file", timeout=10).content
         assert direct.startswith(b"EDGEATT1") and b"secret" not in direct
-        assert side.home.session.get(f"{side.home.url}/api/now/attachment/{attachment['sys_id']}/file", timeout=10).content == b"secret file"
+        assert (
+            side.home.session.get(f"{side.home.url}/api/now/attachment/{attachment['sys_id']}/file", timeout=10).content == b"secret file"
+        )
 
 
 def test_signs_what_goes_through_it(side):

@@ -12,15 +12,19 @@ import time
 import pytest
 import requests
 from edgelab import proxy_home, signing
-from proxy_testing import (  # noqa: F401
-    CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, authority, eventually, free_port, keystores, lab, mariadb,
-)
+from edgelab.proxy.testing import CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, MariaDb, eventually
+
+pytest_plugins = ("edgelab.proxy.testing",)
 
 STARTUP = "ERROR Error occurred during proxy startup: "
-BAD_CONFIGURATION = ("Encryption configuration for field '\"incident\".\"short_description\"' failed signature validation. "
-                     "Contact support to restore the encryption configurations.")
-BAD_RULES = ("ERROR Error in updating sync data manager for Edge Encryption Rules : One or more records failed signature validation. "
-             "Will not update the proxy until this is resolved.")
+BAD_CONFIGURATION = (
+    'Encryption configuration for field \'"incident"."short_description"\' failed signature validation. '
+    "Contact support to restore the encryption configurations."
+)
+BAD_RULES = (
+    "ERROR Error in updating sync data manager for Edge Encryption Rules : One or more records failed signature validation. "
+    "Will not update the proxy until this is resolved."
+)
 NOT_AUTHENTICATED = "WARN This Edge Encryption proxy has not yet been authenticated by the instance."
 
 
@@ -55,7 +59,10 @@ def test_start_and_stop(lab):
     assert home.state()["pid"] == pid == int(home.pid_file.read_text())
     assert home.state()["status"] == "Authenticated" and not home.state()["locked"]
     registration = lab.instance.registrations[0]
-    assert {(key["alias"], key["size"], key["type"]) for key in registration["keys"]} == {("aes128prod", 128, "Keystore"), ("aes256prod", 256, "Keystore")}
+    assert {(key["alias"], key["size"], key["type"]) for key in registration["keys"]} == {
+        ("aes128prod", 128, "Keystore"),
+        ("aes256prod", 256, "Keystore"),
+    }
     assert registration["name"] == "edge_1" and registration["db_id"] == home.state()["db_id"]
     eventually(lambda: lab.instance.heartbeats)
     assert lab.instance.heartbeats[0]["db_id"] == registration["db_id"]
@@ -68,6 +75,7 @@ def test_start_and_stop(lab):
     assert home.stop().returncode == 0
 
 
+@pytest.mark.long
 def test_a_stale_pid_file_does_not_hinder(lab):
     home = lab.home()
     home.pid_file.write_text(f"{os.getpid()}\n")
@@ -82,6 +90,7 @@ def test_nothing_secret_on_the_command_line(lab):
     assert CUSTOMER_PASSWORD.encode() not in command and b"service" not in command
 
 
+@pytest.mark.long
 def test_a_rotated_log_is_opened_anew(lab):
     home = lab.home().start()
     (home.home / "logs" / "edgeencryption.log").rename(home.home / "logs" / "edgeencryption.log.1")
@@ -89,6 +98,7 @@ def test_a_rotated_log_is_opened_anew(lab):
     assert "stopping" in home.log
 
 
+@pytest.mark.long
 def test_knobs_of_the_start(lab):
     home = lab.home(knobs={"start_delay": 1, "crash_after_start": 0.3, "startup_error_spelling": "occured"})
     began = time.monotonic()
@@ -114,17 +124,24 @@ def test_knobs_of_the_start(lab):
 # -- what keeps it from starting
 
 
-@pytest.mark.parametrize(("properties", "message"), [
-    ({"keystore__password": "wrong"}, "Keystore was tampered with, or password was incorrect"),
-    ({"keystore__path": "keystore/none.jceks"}, "FileNotFoundException"),
-    ({"proxy__signature__keystore__keyalias": "none"}, "Key alias 'none' was not found"),
-    ({"encrypter__static__iv": "fifteen bytes.."}, "must be exactly 16 ASCII characters"),
-    ({"customer__assigned__known__cleartext": ""}, "'edgeencryption.customer.assigned.known.cleartext' is not set"),
-    ({"db__password": "wrong"}, "Failed to connect to the proxy database"),
-    ({"db__url": "jdbc:mysql://127.0.0.1:1"}, "Failed to connect to the proxy database"),
-    ({"target__password": "wrong", "register__retry__count": "2"}, "Failed to register with the ServiceNow instance after 2 attempts: HTTP status 401"),
-    ({"target__port": "1", "register__retry__count": "1"}, "Failed to register with the ServiceNow instance after 1 attempts: Client"),
-])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({"keystore__password": "wrong"}, "Keystore was tampered with, or password was incorrect"),
+        ({"keystore__path": "keystore/none.jceks"}, "FileNotFoundException"),
+        ({"proxy__signature__keystore__keyalias": "none"}, "Key alias 'none' was not found"),
+        ({"encrypter__static__iv": "fifteen bytes.."}, "must be exactly 16 ASCII characters"),
+        ({"customer__assigned__known__cleartext": ""}, "'edgeencryption.customer.assigned.known.cleartext' is not set"),
+        ({"db__password": "wrong"}, "Failed to connect to the proxy database"),
+        ({"db__url": "jdbc:mysql://127.0.0.1:1"}, "Failed to connect to the proxy database"),
+        (
+            {"target__password": "wrong", "register__retry__count": "2"},
+            "Failed to register with the ServiceNow instance after 2 attempts: HTTP status 401",
+        ),
+        ({"target__port": "1", "register__retry__count": "1"}, "Failed to register with the ServiceNow instance after 1 attempts: Client"),
+    ],
+)
 def test_does_not_start(lab, properties, message):
     home = lab.home()
     home.set(**properties)
@@ -133,13 +150,26 @@ def test_does_not_start(lab, properties, message):
     assert "exited with code 1" in (home.home / "logs" / "wrapper.log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alias", ["aes128prod", "edgesign"])
 def test_a_key_with_a_password_of_its_own_breaks_the_start(lab, tmp_path, alias):
     store = shutil.copy(lab.keystores.customer, tmp_path / "odd.jceks")
     proxy_home.keytool("-delete", "-alias", alias, store=store, password=CUSTOMER_PASSWORD)
-    kind = ("-genseckey", "-keyalg", "aes", "-keysize", "128") if alias != "edgesign" else ("-genkeypair", "-keyalg", "rsa", "-dname", "CN=x")
+    kind = (
+        ("-genseckey", "-keyalg", "aes", "-keysize", "128") if alias != "edgesign" else ("-genkeypair", "-keyalg", "rsa", "-dname", "CN=x")
+    )
     proxy_home.keytool(*kind, "-alias", alias, store=store, password=CUSTOMER_PASSWORD, key_password="another one")
     assert f"UnrecoverableKeyException: Given final block not properly padded (alias '{alias}')" in lab.home(keystore=store).start_in_vain()
+
+
+@pytest.mark.long
+def test_a_port_in_use(lab):
+    first = lab.home().start()
+    second = lab.home("edge_2")
+    second.set(proxy__https__port=str(first.port))
+    assert second.script("startup.sh").returncode == 0
+    eventually(lambda: not second.pid_file.exists())
+    assert STARTUP + "java.net.BindException" in second.log
 
 
 def test_a_bad_configuration_keeps_it_from_starting(lab):
@@ -149,11 +179,16 @@ def test_a_bad_configuration_keeps_it_from_starting(lab):
     assert STARTUP + "Failed get edge encryption configuration from the ServiceNow instance: " + BAD_CONFIGURATION in log
 
 
+@pytest.mark.long
 def test_an_unsigned_configuration_is_a_null_pointer(lab):
     home = lab.home()
     configuration(lab, "short_description")["signature"] = ""
     log = home.start_in_vain()
-    assert "java.lang.NullPointerException" in log and "EncryptedFieldsManager.verifyConfigurationSignatures" in log and BAD_CONFIGURATION in log
+    assert (
+        "java.lang.NullPointerException" in log
+        and "EncryptedFieldsManager.verifyConfigurationSignatures" in log
+        and BAD_CONFIGURATION in log
+    )
 
 
 @pytest.mark.parametrize("name", ["Customer rule", "Customer rule, inactive", "REST JSON"])
@@ -164,6 +199,7 @@ def test_a_bad_rule_keeps_it_from_starting(lab, name):
     assert f"ERROR Edge Encryption rule : '{name}' does not have a valid signature" in log and BAD_RULES in log and STARTUP in log
 
 
+@pytest.mark.long
 def test_a_changed_record_fails_with_its_old_signature(lab):
     home = lab.home()
     rule(lab, "Customer rule")["active"] = "false"
@@ -181,6 +217,7 @@ def test_base_rules_are_servicenows(lab):
 # -- without verification
 
 
+@pytest.mark.long
 def test_starts_unverified_only_with_both_properties(lab):
     home = lab.home()
     for row in lab.instance.rows(RULES):
@@ -198,6 +235,7 @@ def test_starts_unverified_only_with_both_properties(lab):
     assert lab.stored("incident", home.create("incident", {"short_description": "a"})["sys_id"])["short_description"].startswith("edge:s:")
 
 
+@pytest.mark.long
 def test_properties_count_at_the_start_only(lab):
     home = lab.home().start()
     unverified(home)
@@ -236,6 +274,7 @@ def test_locks_itself_while_running_and_recovers(lab):
     assert new["sys_id"] in (home.home / "cache" / "encryptionconfiguration.json").read_text()
 
 
+@pytest.mark.long
 def test_locked_by_its_property(lab):
     home = lab.home()
     home.set(proxy__locked="true")
@@ -288,6 +327,7 @@ def test_cache_written_without_verification(lab):
     home.start()
 
 
+@pytest.mark.long
 def test_cached_rules_alone_are_enough(lab):
     """Emptying only the top level of cache/ leaves the rules behind."""
     home = lab.home()
@@ -299,6 +339,7 @@ def test_cached_rules_alone_are_enough(lab):
     assert BAD_RULES in home.start_in_vain()
 
 
+@pytest.mark.long
 def test_a_good_cache_is_kept(lab):
     home = lab.home().start()
     home.stop()
@@ -307,6 +348,7 @@ def test_a_good_cache_is_kept(lab):
     assert len(list((home.home / "cache" / "rules").iterdir())) == 4
 
 
+@pytest.mark.long
 def test_deletions_are_checked(lab):
     home = lab.home().start()
     gone = rule(lab, "Customer rule")
@@ -348,6 +390,7 @@ def test_refuses_clients_until_authenticated(lab):
     assert home.stop().returncode == 0
 
 
+@pytest.mark.long
 def test_stops_while_unauthenticated(lab):
     lab.instance.status = "Unauthenticated"
     home = lab.home()
@@ -356,11 +399,14 @@ def test_stops_while_unauthenticated(lab):
     assert home.stop().returncode == 0 and not home.pid_file.exists()
 
 
+@pytest.mark.long
 def test_keep_alive_trouble(lab):
     home = lab.home().start()
     lab.instance.heartbeat_delay = 3
-    line = ("ERROR Received error in response for keep-alive request. Please check the connectivity between the Edge proxy and the ServiceNow "
-            "instance. Result : java.util.concurrent.TimeoutException: Total timeout elapsed")
+    line = (
+        "ERROR Received error in response for keep-alive request. Please check the connectivity between the Edge proxy and the ServiceNow "
+        "instance. Result : java.util.concurrent.TimeoutException: Total timeout elapsed"
+    )
     eventually(lambda: line in home.log)
     lab.instance.heartbeat_delay = 0
     lab.instance.service_password = "changed by a clone"
@@ -371,6 +417,7 @@ def test_keep_alive_trouble(lab):
 # -- keys
 
 
+@pytest.mark.long
 def test_without_the_key_or_with_another_iv_cipher_text_stays(lab, tmp_path):
     home = lab.home().start()
     created = home.create("incident", {"short_description": "a", "u_customer_name": "b", "u_account": "c"})
@@ -381,7 +428,11 @@ def test_without_the_key_or_with_another_iv_cipher_text_stays(lab, tmp_path):
     proxy_home.keytool("-delete", "-alias", "aes128prod", store=store, password=CUSTOMER_PASSWORD)
     less = lab.home("less", keystore=store).start()
     row = less.read("incident", created["sys_id"])
-    assert row["short_description"] == stored["short_description"] and row["u_account"] == stored["u_account"] and row["u_customer_name"] == "b"
+    assert (
+        row["short_description"] == stored["short_description"]
+        and row["u_account"] == stored["u_account"]
+        and row["u_customer_name"] == "b"
+    )
     assert "Default encryption key 'aes128prod' (AES 128) is not available on this proxy" in less.log
     answer = less.session.post(f"{less.url}/api/now/table/incident", json={"short_description": "clear"}, timeout=10)
     assert answer.status_code == 500 and "No default AES-128 key" in answer.json()["error"]["detail"]
@@ -393,10 +444,13 @@ def test_without_the_key_or_with_another_iv_cipher_text_stays(lab, tmp_path):
     assert answer.status_code == 500 and "static IV" in answer.json()["error"]["detail"]
 
 
+@pytest.mark.long
 def test_file_store(lab):
     lab.instance.default_keys = {"128": "filekey", "256": "aes256prod"}
     home = lab.home(file_keys={"filekey": b"0123456789abcdef"}).start()
-    assert {"filekey": "File", "aes256prod": "Keystore"}.items() <= {key["alias"]: key["type"] for key in lab.instance.registrations[-1]["keys"]}.items()
+    assert {"filekey": "File", "aes256prod": "Keystore"}.items() <= {
+        key["alias"]: key["type"] for key in lab.instance.registrations[-1]["keys"]
+    }.items()
     created = home.create("incident", {"short_description": "a"})
     assert lab.stored("incident", created["sys_id"])["short_description"].startswith("edge:s:filekey:")
     home.stop()
@@ -404,13 +458,31 @@ def test_file_store(lab):
     assert "Encryption key 'filekey' must be exactly 16 or 32 bytes long" in home.start_in_vain()
 
 
+@pytest.mark.long
 def test_server_certificate_in_the_keystore(lab, tmp_path):
     store = shutil.copy(lab.keystores.customer, tmp_path / "https.jceks")
-    proxy_home.keytool("-genkeypair", "-alias", "web", "-keyalg", "rsa", "-keysize", "2048", "-dname", "CN=from the keystore", "-ext", "san=ip:127.0.0.1",
-                       store=store, password=CUSTOMER_PASSWORD)
+    proxy_home.keytool(
+        "-genkeypair",
+        "-alias",
+        "web",
+        "-keyalg",
+        "rsa",
+        "-keysize",
+        "2048",
+        "-dname",
+        "CN=from the keystore",
+        "-ext",
+        "san=ip:127.0.0.1",
+        store=store,
+        password=CUSTOMER_PASSWORD,
+    )
     proxy_home.keytool("-exportcert", "-rfc", "-alias", "web", "-file", str(tmp_path / "web.pem"), store=store, password=CUSTOMER_PASSWORD)
-    home = lab.home(keystore=store, tls_cert="/none", tls_key="/none",
-                    properties={"proxy.https.cert.alias": "web", "proxy.https.keystore.password": CUSTOMER_PASSWORD}).start()
+    home = lab.home(
+        keystore=store,
+        tls_cert="/none",
+        tls_key="/none",
+        properties={"proxy.https.cert.alias": "web", "proxy.https.keystore.password": CUSTOMER_PASSWORD},
+    ).start()
     home.session.verify = str(tmp_path / "web.pem")
     assert home.create("incident", {"short_description": "a"})["short_description"] == "a"
 
@@ -418,9 +490,8 @@ def test_server_certificate_in_the_keystore(lab, tmp_path):
 # -- the database
 
 
-def test_database_down(lab, authority, tmp_path):  # noqa: F811
-    from proxy_testing import MariaDb
-
+@pytest.mark.long
+def test_database_down(lab, authority, tmp_path):
     (tmp_path / "db").mkdir()
     server = MariaDb(tmp_path / "db", authority)
     try:
@@ -441,6 +512,7 @@ def test_database_down(lab, authority, tmp_path):  # noqa: F811
         server.stop()
 
 
+@pytest.mark.long
 def test_without_a_database(lab):
     home = lab.home(database=None).start()
     assert home.state()["db_id"] is None
@@ -448,6 +520,7 @@ def test_without_a_database(lab):
     assert home.session.post(f"{home.url}/api/now/table/incident", json={"u_tax_id": "987-65-4321"}, timeout=30).status_code == 500
 
 
+@pytest.mark.long
 def test_another_db_id(lab):
     home = lab.home().start()
     old = home.state()["db_id"]

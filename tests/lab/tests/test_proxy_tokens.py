@@ -11,11 +11,12 @@ from edgelab.proxy.ciphers import Ciphers
 from edgelab.proxy.keystore import AesKey
 from edgelab.proxy.tokens import TokenDatabase, TokenError
 from edgelab.proxy_home import BOOTSTRAP_SQL
-from proxy_testing import authority, mariadb  # noqa: F401
+
+pytest_plugins = ("edgelab.proxy.testing",)
 
 
 @pytest.fixture
-def database(mariadb, authority, tmp_path):  # noqa: F811
+def database(mariadb, authority, tmp_path):
     ciphers = Ciphers({"k": AesKey("k", b"0123456789abcdef", "File")}, b"0123456789abcdef")
     ciphers.defaults = {"128": "k"}
     arguments = mariadb.database()
@@ -36,10 +37,19 @@ SHUFFLED = ascending("s", 400)
 random.Random(7).shuffle(SHUFFLED)
 
 
-@pytest.mark.parametrize("values", [
-    ascending("a", 300), ascending("a", 300)[::-1], ["z", "a", *ascending("m", 300)], ["z", "a", *ascending("m", 300)[::-1]],
-    [value for pair in zip(ascending("a", 200), ascending("b", 200), ascending("c", 200)) for value in pair], SHUFFLED,
-], ids=["ascending", "descending", "between", "between descending", "three runs", "shuffled"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "values",
+    [
+        ascending("a", 300),
+        ascending("a", 300)[::-1],
+        ["z", "a", *ascending("m", 300)],
+        ["z", "a", *ascending("m", 300)[::-1]],
+        [value for pair in zip(ascending("a", 200), ascending("b", 200), ascending("c", 200)) for value in pair],
+        SHUFFLED,
+    ],
+    ids=["ascending", "descending", "between", "between descending", "three runs", "shuffled"],
+)
 def test_order(database, values):
     tokens = {value: database.order_token("t.f", value, 128) for value in values}
     assert sorted(values) == sorted(values, key=tokens.get)
@@ -48,24 +58,30 @@ def test_order(database, values):
 
 
 def test_exhaustion_is_an_error(database):
-    values = ["a", "b"]
+    next_one = int(database.order_token("t.f", "a", 128), 16) + 1
+    top = database.order_token("t.f", "c", 128)
+    squeeze = "UPDATE token_map SET order_token = %s WHERE order_token = %s"
+    database._run(lambda cursor: cursor.execute(squeeze, (next_one.to_bytes(8, "big"), bytes.fromhex(top))))
     with pytest.raises(TokenError, match="No order token is left between two values of t.f"):
-        for number in range(10_000):
-            database.order_token("t.f", values[0] if number == 0 else values[1] if number == 1 else "a" + "a" * (number % 2) + "b" * number, 128)
-            if number == 1:
-                # The room between a and b is made as small as it can be.
-                def squeeze(cursor):
-                    cursor.execute("UPDATE token_map SET order_token = %s WHERE order_token = (SELECT top FROM (SELECT MAX(order_token) AS top FROM token_map) x)",
-                                   (bytes.fromhex("8000000000000003"),))
-
-                database._run(squeeze)
+        database.order_token("t.f", "b", 128)
+    assert database.order_token("t.f", "d", 128) > database.order_token("t.f", "c", 128), "elsewhere there is room"
 
 
 def test_tokens_as_hex_text(database):
-    database._run(lambda cursor: cursor.execute("ALTER TABLE token_map MODIFY order_token CHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL"))
+    database._run(
+        lambda cursor: cursor.execute("ALTER TABLE token_map MODIFY order_token CHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL")
+    )
     tokens = [database.order_token("t.f", value, 128) for value in "mcxat"]
     assert sorted("mcxat", key=dict(zip("mcxat", tokens)).get) == list("acmtx")
     assert database.order_bound("t.f", "n") == dict(zip("mcxat", tokens))["t"]
+
+
+def test_order_cache(database):
+    database.order_cache, database.order_cache_size = {}, 2
+    tokens = {value: database.order_token("t.f", value, 128) for value in "abcabc"}
+    assert sorted(tokens.values()) == list(tokens.values()) and len(database.order_cache) <= 2
+    database._run(lambda cursor: cursor.execute("DELETE FROM token_map"))
+    assert database.order_token("t.f", "c", 128) == tokens["c"], "what is cached is not looked up"
 
 
 def test_fields_are_apart(database):

@@ -12,15 +12,22 @@ from urllib.parse import unquote
 import pytest
 import requests
 from edgelab import signing
-from proxy_testing import ADMIN, RULES, SSN, authority, keystores, lab, mariadb, proxy, shared_lab  # noqa: F401
+from edgelab.proxy.testing import ADMIN, RULES, SSN
 
-EMOJI = "Grüße 👩‍🚀 \u0000 \"quoted\" <b>&amp;</b>\nline\ttab \\ end"
+pytest_plugins = ("edgelab.proxy.testing",)
+
+EMOJI = 'Grüße 👩‍🚀 \u0000 "quoted" <b>&amp;</b>\nline\ttab \\ end'
 
 
-@pytest.mark.parametrize(("column", "prefix"), [
-    ("short_description", "edge:s:aes128prod:"), ("description", "edge:s:aes256prod:"), ("u_customer_name", "edge:e:aes256prod:"),
-    ("u_account", "edge:o:"),
-])
+@pytest.mark.parametrize(
+    ("column", "prefix"),
+    [
+        ("short_description", "edge:s:aes128prod:"),
+        ("description", "edge:s:aes256prod:"),
+        ("u_customer_name", "edge:e:aes256prod:"),
+        ("u_account", "edge:o:"),
+    ],
+)
 @pytest.mark.parametrize("text", ["plain", EMOJI, "x" * 400], ids=["plain", "emoji", "long"])
 def test_round_trip(shared_lab, proxy, column, prefix, text):
     created = proxy.create("incident", {column: text, "state": "1"})
@@ -49,7 +56,9 @@ def test_empty_numbers_and_cipher_text_are_left_alone(shared_lab, proxy):
 
 
 def test_standard_differs_and_equality_does_not(shared_lab, proxy):
-    rows = [shared_lab.stored("incident", proxy.create("incident", {"short_description": "a", "u_customer_name": "b"})["sys_id"]) for _ in "ab"]
+    rows = [
+        shared_lab.stored("incident", proxy.create("incident", {"short_description": "a", "u_customer_name": "b"})["sys_id"]) for _ in "ab"
+    ]
     assert rows[0]["short_description"] != rows[1]["short_description"]
     assert rows[0]["u_customer_name"] == rows[1]["u_customer_name"]
 
@@ -57,7 +66,9 @@ def test_standard_differs_and_equality_does_not(shared_lab, proxy):
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_updates_are_encrypted(shared_lab, proxy, method):
     sys_id = proxy.create("incident", {"short_description": "a"})["sys_id"]
-    answer = proxy.session.request(method, f"{proxy.url}/api/now/table/incident/{sys_id}", json={"short_description": "secret-b"}, timeout=10)
+    answer = proxy.session.request(
+        method, f"{proxy.url}/api/now/table/incident/{sys_id}", json={"short_description": "secret-b"}, timeout=10
+    )
     assert answer.json()["result"]["short_description"] == "secret-b"
     assert shared_lab.stored("incident", sys_id)["short_description"].startswith("edge:s:")
 
@@ -134,8 +145,13 @@ def test_rules_are_not_tokenized(shared_lab, proxy):
 
 @pytest.mark.parametrize("data", [b"", b"text", bytes(range(256)) * 1000], ids=["empty", "text", "binary"])
 def test_attachment(shared_lab, proxy, data):
-    answer = proxy.session.post(f"{proxy.url}/api/now/attachment/file", data=data, timeout=10, headers={"Content-Type": "text/plain"},
-                                params={"table_name": "incident", "table_sys_id": "x", "file_name": "a b.txt"})
+    answer = proxy.session.post(
+        f"{proxy.url}/api/now/attachment/file",
+        data=data,
+        timeout=10,
+        headers={"Content-Type": "text/plain"},
+        params={"table_name": "incident", "table_sys_id": "x", "file_name": "a b.txt"},
+    )
     result = answer.json()["result"]
     stored = shared_lab.instance.attachments[result["sys_id"]][0]
     assert stored.startswith(b"EDGEATT1") and (not data or data not in stored)
@@ -145,8 +161,12 @@ def test_attachment(shared_lab, proxy, data):
 
 def test_attachment_upload_and_other_tables(shared_lab, proxy):
     for table, encrypted in (("incident", True), ("problem", False)):
-        answer = proxy.session.post(f"{proxy.url}/api/now/attachment/upload", timeout=10, data={"table_name": table, "table_sys_id": "x"},
-                                    files={"uploadFile": ("ü.bin", b"\r\n--data\r\n", "application/octet-stream")})
+        answer = proxy.session.post(
+            f"{proxy.url}/api/now/attachment/upload",
+            timeout=10,
+            data={"table_name": table, "table_sys_id": "x"},
+            files={"uploadFile": ("ü.bin", b"\r\n--data\r\n", "application/octet-stream")},
+        )
         sys_id = answer.json()["result"]["sys_id"]
         assert shared_lab.instance.attachments[sys_id][0].startswith(b"EDGEATT1") is encrypted
         assert proxy.session.get(f"{proxy.url}/api/now/attachment/{sys_id}/file", timeout=10).content == b"\r\n--data\r\n"
@@ -163,18 +183,41 @@ def accounts(shared_lab, proxy):
     proxy.create("incident", {"u_account": ""})
 
 
-@pytest.mark.parametrize(("query", "found"), [
-    ("u_account=m", "m"), ("u_account=nn", ""), ("u_account<m", "ac"), ("u_account<=m", "acm"), ("u_account>m", "txz"), ("u_account>=m", "mtxz"),
-    ("u_account<n", "acm"), ("u_account<=n", "acm"), ("u_account>n", "txz"), ("u_account>=n", "txz"), ("u_account>zz", ""), ("u_account<zz", "acmtxz"),
-    ("u_account<0", ""), ("u_account>0", "acmtxz"), ("u_account>b^u_account<u", "cmt"), ("u_accountINa,z,q", "az"), ("u_customer_name=Name t", "t"),
-    ("u_customer_nameINName t,Name x", "tx"), ("u_customer_name=other", ""), ("short_description=m", ""),
-])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("u_account=m", "m"),
+        ("u_account=nn", ""),
+        ("u_account<m", "ac"),
+        ("u_account<=m", "acm"),
+        ("u_account>m", "txz"),
+        ("u_account>=m", "mtxz"),
+        ("u_account<n", "acm"),
+        ("u_account<=n", "acm"),
+        ("u_account>n", "txz"),
+        ("u_account>=n", "txz"),
+        ("u_account>zz", ""),
+        ("u_account<zz", "acmtxz"),
+        ("u_account<0", ""),
+        ("u_account>0", "acmtxz"),
+        ("u_account>b^u_account<u", "cmt"),
+        ("u_accountINa,z,q", "az"),
+        ("u_customer_name=Name t", "t"),
+        ("u_customer_nameINName t,Name x", "tx"),
+        ("u_customer_name=other", ""),
+        ("short_description=m", ""),
+    ],
+)
 def test_queries(proxy, accounts, query, found):
     assert "".join(row["u_account"] for row in proxy.query("incident", f"{query}^ORDERBYu_account")) == found
 
 
 def test_clear_text_of_a_query_stays_here(shared_lab, proxy):
-    proxy.session.get(f"{proxy.url}/api/now/table/incident", params={"sysparm_query": "u_customer_name=ACME secret^ORu_account=SECRETVALUE^state=1"}, timeout=10)
+    proxy.session.get(
+        f"{proxy.url}/api/now/table/incident",
+        params={"sysparm_query": "u_customer_name=ACME secret^ORu_account=SECRETVALUE^state=1"},
+        timeout=10,
+    )
     proxy.session.get(f"{proxy.url}/api/now/table/incident?sysparm_query=stateIN1,2%5EORDERBYstate", timeout=10)
     first, second = [unquote(entry["query"]) for entry in shared_lab.instance.requests[-2:]]
     assert "secret" not in first and "SECRETVALUE" not in first and first.endswith("^state=1")
@@ -186,7 +229,9 @@ def test_clear_text_of_a_query_stays_here(shared_lab, proxy):
 
 def test_batch_passes_unencrypted_and_unsigned(shared_lab, proxy):
     body = {"batch_request_id": "1", "rest_requests": [{"id": "1", "url": "/api/now/table/incident", "method": "POST", "body": "c2VjcmV0"}]}
-    answer = proxy.session.post(f"{proxy.url}/api/now/v1/batch", data=json.dumps(body), headers={"Content-Type": "application/json"}, timeout=10)
+    answer = proxy.session.post(
+        f"{proxy.url}/api/now/v1/batch", data=json.dumps(body), headers={"Content-Type": "application/json"}, timeout=10
+    )
     assert answer.json()["seen"] == body
     assert shared_lab.instance.requests[-1]["body"] == json.dumps(body)
 
@@ -202,15 +247,18 @@ def test_plain_text_leak(shared_lab, proxy):
 
 def test_request_log_faults_and_knobs(shared_lab, proxy):
     requests.delete(f"{proxy.control}/requests", timeout=5)
-    for fault in ({"method": "GET", "path": "^/page", "kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "count": 1},
-                  {"path": "^/page", "kind": "reset_before", "count": 1}, {"path": "^/page", "kind": "partial_json", "after": 1, "count": 1}):
+    for fault in (
+        {"method": "GET", "path": "^/page", "kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "count": 1},
+        {"path": "^/page", "kind": "reset_before", "count": 1},
+        {"path": "^/page", "kind": "partial_json", "after": 1, "count": 1},
+    ):
         assert requests.post(f"{proxy.control}/faults", json=fault, timeout=5).status_code == 201
     answer = proxy.session.get(f"{proxy.url}/page", timeout=5)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
     with pytest.raises(requests.ConnectionError):
         proxy.session.get(f"{proxy.url}/page", timeout=5)
     whole = proxy.session.get(f"{proxy.url}/page", timeout=5).content
-    assert proxy.session.get(f"{proxy.url}/page", timeout=5).content == whole[:len(whole) // 2]
+    assert proxy.session.get(f"{proxy.url}/page", timeout=5).content == whole[: len(whole) // 2]
     requests.delete(f"{proxy.control}/faults", timeout=5)
     log = requests.get(f"{proxy.control}/requests", timeout=5).json()["requests"]
     assert [(entry["path"], entry["user"]) for entry in log] == [("/page", "demo.user")] * 4

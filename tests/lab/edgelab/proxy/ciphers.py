@@ -92,7 +92,7 @@ class Ciphers:
         if key is None:
             return data
         try:
-            return _decrypt(key.value, data[end:end + 16], data[end + 16:])
+            return _decrypt(key.value, data[end : end + 16], data[end + 16 :])
         except ValueError:  # another key under the same alias
             return data
 

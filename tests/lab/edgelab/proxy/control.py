@@ -5,6 +5,7 @@
 """The control port that the proxy, the balancer and the traffic generator share: health, request log, knobs, faults."""
 
 import asyncio
+import base64
 import datetime
 import itertools
 import re
@@ -13,8 +14,13 @@ import weakref
 from aiohttp import web
 
 MAINTENANCE_PAGE = "<html><head><title>Maintenance</title></head><body>The system is being restarted.</body></html>"
-BODY_LIMIT = 65536
+BODY_LIMIT = 8192  # what the request log keeps of a body
 FAULT_KINDS = ("status", "reset_before", "reset_after", "slow", "html", "partial_json", "unauthorized")
+
+
+def basic_auth(user, password):
+    """Return the header Authorization of a user."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 class Connections:
@@ -46,17 +52,19 @@ class Control:
         self._on_knobs = on_knobs
         self._numbers = itertools.count(1)
         self.app = web.Application()
-        self.app.add_routes([
-            web.get("/health", self._health),
-            web.get("/requests", self._get_requests),
-            web.delete("/requests", self._delete_requests),
-            web.get("/connections", self._get_connections),
-            web.get("/knobs", self._get_knobs),
-            web.put("/knobs", self._put_knobs),
-            web.get("/faults", self._get_faults),
-            web.post("/faults", self._post_faults),
-            web.delete("/faults", self._delete_faults),
-        ])
+        self.app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/requests", self._get_requests),
+                web.delete("/requests", self._delete_requests),
+                web.get("/connections", self._get_connections),
+                web.get("/knobs", self._get_knobs),
+                web.put("/knobs", self._put_knobs),
+                web.get("/faults", self._get_faults),
+                web.post("/faults", self._post_faults),
+                web.delete("/faults", self._delete_faults),
+            ]
+        )
 
     async def start(self, port):
         self._runner = web.AppRunner(self.app, access_log=None)
@@ -141,7 +149,9 @@ async def play_fault(fault, request, answer):
         return web.Response(status=500)
     elif kind == "status":
         body = fault.get("body", "")
-        return web.Response(status=fault.get("status", 500), headers=fault.get("headers"), text=body if isinstance(body, str) else str(body))
+        return web.Response(
+            status=fault.get("status", 500), headers=fault.get("headers"), text=body if isinstance(body, str) else str(body)
+        )
     elif kind == "html":
         return web.Response(status=fault.get("status", 200), text=MAINTENANCE_PAGE, content_type="text/html")
     elif kind == "unauthorized":
@@ -151,5 +161,5 @@ async def play_fault(fault, request, answer):
     if kind == "reset_after":
         request.transport.abort()
     elif kind == "partial_json":
-        response.body = response.body[:len(response.body) // 2]
+        response.body = response.body[: len(response.body) // 2]
     return response

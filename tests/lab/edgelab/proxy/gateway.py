@@ -21,8 +21,22 @@ from .ciphers import MissingKey
 from .control import BODY_LIMIT, play_fault
 from .tokens import DatabaseDown, TokenError
 
-HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
-              "host", "content-length", "accept-encoding", "content-encoding", "expect"}
+HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "accept-encoding",
+    "content-encoding",
+    "expect",
+    "x-edge-proxy",
+}
 BATCH_PATH = "/batch"
 FORM = "application/x-www-form-urlencoded"
 WRITES = ("POST", "PUT", "PATCH")
@@ -59,8 +73,12 @@ class Gateway:
 
     async def start(self):
         connector = aiohttp.TCPConnector(ssl=self.proxy.client_tls, limit=200)
-        self.session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True,
-                                             timeout=aiohttp.ClientTimeout(total=self.settings.number("proxy.idle.timeout", 300)))
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            timeout=aiohttp.ClientTimeout(total=self.settings.number("proxy.idle.timeout", 300)),
+        )
         self.app = web.Application(client_max_size=2**31)
         self.app.router.add_route("*", "/{path:.*}", self.handle)
 
@@ -70,9 +88,16 @@ class Gateway:
 
     async def handle(self, request):
         body = await request.read()
-        entry = self.control.log(method=request.method, path=request.path, query=request.query_string, user=_user(request), status=None,
-                                 body=body[:BODY_LIMIT].decode("utf-8", "replace"), via_proxy=None,
-                                 connection=self.control.connections.number(request.transport))
+        entry = self.control.log(
+            method=request.method,
+            path=request.path,
+            query=request.query_string,
+            user=_user(request),
+            status=None,
+            body=body[:BODY_LIMIT].decode("utf-8", "replace"),
+            via_proxy=None,
+            connection=self.control.connections.number(request.transport),
+        )
         delay = self.proxy.knobs["latency_ms"] + random.uniform(0, self.proxy.knobs["jitter_ms"])
         if delay:
             await asyncio.sleep(delay / 1000)
@@ -88,7 +113,9 @@ class Gateway:
             self.proxy.error(f"Failed to encrypt the request {request.method} {request.path}: {error}")
             return _failure(500, "Edge Encryption proxy failed to encrypt the request", str(error))
         except asyncio.TimeoutError:
-            self.proxy.error(f"Request {request.method} {request.path} failed: java.util.concurrent.TimeoutException: Total timeout elapsed")
+            self.proxy.error(
+                f"Request {request.method} {request.path} failed: java.util.concurrent.TimeoutException: Total timeout elapsed"
+            )
             return web.Response(status=504, text="<html><body>Gateway Timeout</body></html>", content_type="text/html")
         except aiohttp.ClientError as error:
             self.proxy.error(f"Request {request.method} {request.path} failed: {type(error).__name__}: {error}")
@@ -123,7 +150,9 @@ class Gateway:
                 response.headers.add(name, value.replace(target, own))
         content_type = headers.get("Content-Type", "")
         if not upstream.untouched and ("json" in content_type or content_type.startswith("text/html")):
-            data = data.replace(target.encode(), own.encode()).replace(target.encode().replace(b"/", rb"\/"), own.encode().replace(b"/", rb"\/"))
+            data = data.replace(target.encode(), own.encode()).replace(
+                target.encode().replace(b"/", rb"\/"), own.encode().replace(b"/", rb"\/")
+            )
         if upstream.method == "HEAD":
             if "Content-Length" in headers:
                 response.headers["Content-Length"] = headers["Content-Length"]
@@ -135,7 +164,11 @@ class Gateway:
 
     async def _encrypt(self, upstream):
         translator = self.proxy.translator
-        match = translate.TABLE_PATH.match(upstream.path) or translate.STATS_PATH.match(upstream.path) or translate.LIST_PATH.match(upstream.path)
+        match = (
+            translate.TABLE_PATH.match(upstream.path)
+            or translate.STATS_PATH.match(upstream.path)
+            or translate.LIST_PATH.match(upstream.path)
+        )
         if match and upstream.query:
             upstream.query = await translator.query(match["table"], upstream.query)
         if upstream.method not in WRITES:
@@ -213,7 +246,10 @@ class Gateway:
         return None
 
     async def _sign_new(self, upstream, table, location):
-        """Only the instance knows the sys_id of a new record, and a signature needs a change to ride on: flip Active and back, as KB0621218 does."""
+        """Sign a new record, whose sys_id only the instance knows.
+
+        A signature needs a change to ride on: flip Active and back, as KB0621218 does.
+        """
         match = re.search(r"[0-9a-f]{32}$", location)
         stored = await self._current(upstream, table, match[0]) if match else None
         if stored is None:

@@ -12,7 +12,8 @@ import logging.handlers
 class _EdgeFormatter(logging.Formatter):
     def format(self, record):
         time = datetime.datetime.fromtimestamp(record.created)
-        text = f"{time:%Y-%m-%d %H:%M:%S},{time.microsecond // 1000:03d} {'WARN' if record.levelname == 'WARNING' else record.levelname} {record.getMessage()}"
+        level = "WARN" if record.levelname == "WARNING" else record.levelname
+        text = f"{time:%Y-%m-%d %H:%M:%S},{time.microsecond // 1000:03d} {level} {record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

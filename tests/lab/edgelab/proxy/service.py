@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from . import VERSION, keystore
 from .ciphers import Ciphers
-from .control import Control
+from .control import Control, basic_auth
 from .gateway import Gateway
 from .settings import SettingsError
 from .tokens import DatabaseDown, TokenDatabase, TokenError
@@ -161,12 +161,17 @@ class Proxy:
         password = settings.get("keystore.password")
         self.keys = keystore.aes_keys(settings.path("keystore.path"), password, settings.path("keyfile.directory"))
         self.ciphers = Ciphers(self.keys, settings.static_iv)
-        signature = (settings.path("proxy.signature.keystore.path", "keystore/keystore.jceks"),
-                     settings.get("proxy.signature.keystore.password", "changeme"))
+        signature = (
+            settings.path("proxy.signature.keystore.path", "keystore/keystore.jceks"),
+            settings.get("proxy.signature.keystore.password", "changeme"),
+        )
         self.signature_key, chain = keystore.private_key(*signature, settings.require("proxy.signature.keystore.keyalias"))
-        self.trust = Trust(chain[0].public_key(), keystore.trusted_key(*signature),
-                           check_configurations=not settings.flag("proxy.skip.config.validate"),
-                           check_rules=settings.flag("proxy.signature.verify", True))
+        self.trust = Trust(
+            chain[0].public_key(),
+            keystore.trusted_key(*signature),
+            check_configurations=not settings.flag("proxy.skip.config.validate"),
+            check_rules=settings.flag("proxy.signature.verify", True),
+        )
         self.server_tls = self._server_tls()
         self.client_tls = ssl.create_default_context(cafile=settings.lab.get("ca"))
         self.client_tls.check_hostname = settings.lab.get("check_hostname", True)
@@ -177,8 +182,11 @@ class Proxy:
         if alias is None:
             context.load_cert_chain(self.settings.lab["tls_cert"], self.settings.lab["tls_key"])
             return context
-        key, chain = keystore.private_key(self.settings.path("proxy.https.keystore.path", "keystore/keystore.jceks"),
-                                          self.settings.get("proxy.https.keystore.password", "changeme"), alias)
+        key, chain = keystore.private_key(
+            self.settings.path("proxy.https.keystore.path", "keystore/keystore.jceks"),
+            self.settings.get("proxy.https.keystore.password", "changeme"),
+            alias,
+        )
         with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # mode 0600
             file.write(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
             file.write(b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in chain))
@@ -213,17 +221,21 @@ class Proxy:
     # -- the instance
 
     async def _open_service(self):
-        auth = aiohttp.BasicAuth(self.settings.require("target.username"), self.settings.get("target.password", ""), encoding="utf-8")
+        authorization = basic_auth(self.settings.require("target.username"), self.settings.get("target.password", ""))
+        headers = {"Authorization": authorization, "X-Edge-Proxy": self.settings.name, "Accept": "application/json"}
         self.keepalive = self.settings.seconds("proxy.keepalive.interval", 10, 5)
         self.poll_interval = self.settings.seconds("config.poll.interval", 5)
         # Three intervals: the instance calls a proxy offline after that long.
-        self._service = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.client_tls), auth=auth, cookie_jar=aiohttp.DummyCookieJar(),
-                                              timeout=aiohttp.ClientTimeout(total=3 * self.keepalive))
+        self._service = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.client_tls),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=3 * self.keepalive),
+        )
 
     async def _call(self, method, path, **arguments):
         """Return (HTTP status, JSON) of the private protocol."""
-        headers = {"X-Edge-Proxy": self.settings.name, "Accept": "application/json"}
-        async with self._service.request(method, self.settings.target + path, headers=headers, allow_redirects=False, **arguments) as response:
+        async with self._service.request(method, self.settings.target + path, allow_redirects=False, **arguments) as response:
             try:
                 content = json.loads(await response.read())
             except ValueError:
@@ -259,10 +271,23 @@ class Proxy:
             await self._pause(self.poll_interval)
 
     def _registration(self):
-        keys = [{"alias": key.alias, "size": key.size, "type": key.type,
-                 "check": Ciphers.known_check(key, self.known_cleartext, self.ciphers.static_iv)} for key in self.keys.values()]
-        return {"name": self.settings.name, "host": self.settings.host, "port": self.settings.https_port, "version": VERSION,
-                "db_id": self.db_id, "keys": keys}
+        keys = [
+            {
+                "alias": key.alias,
+                "size": key.size,
+                "type": key.type,
+                "check": Ciphers.known_check(key, self.known_cleartext, self.ciphers.static_iv),
+            }
+            for key in self.keys.values()
+        ]
+        return {
+            "name": self.settings.name,
+            "host": self.settings.host,
+            "port": self.settings.https_port,
+            "version": VERSION,
+            "db_id": self.db_id,
+            "keys": keys,
+        }
 
     async def _first_configuration(self):
         """Take the configuration over, or refuse to start. A locked proxy starts with its local copy if it has one."""
@@ -274,8 +299,11 @@ class Proxy:
         if failures:
             self._report(failures)
             first = next((failure for failure in failures if failure.kind == "configurations"), None)
-            raise StartupError(f"Failed get edge encryption configuration from the ServiceNow instance: {first.text}" if first else
-                               "One or more records failed signature validation. Will not update the proxy until this is resolved.")
+            raise StartupError(
+                f"Failed get edge encryption configuration from the ServiceNow instance: {first.text}"
+                if first
+                else "One or more records failed signature validation. Will not update the proxy until this is resolved."
+            )
         self._accept(configuration)
 
     async def _fetch(self):
@@ -292,8 +320,14 @@ class Proxy:
 
     def _accept(self, configuration):
         self.configuration = configuration
-        self.translator = Translator(configuration, self.ciphers, self.database, excluded_tables=self._excluded_tables(),
-                                     leak=lambda: self.knobs["plain_text_leak"], warn=lambda text: self.log.warning("%s", text))
+        self.translator = Translator(
+            configuration,
+            self.ciphers,
+            self.database,
+            excluded_tables=self._excluded_tables(),
+            leak=lambda: self.knobs["plain_text_leak"],
+            warn=lambda text: self.log.warning("%s", text),
+        )
         for size, alias in configuration["default_keys"].items():
             if alias and alias not in self.keys:
                 self.error(f"Default encryption key '{alias}' (AES {size}) is not available on this proxy")
@@ -307,23 +341,34 @@ class Proxy:
     def _report(self, failures):
         for failure in failures:
             if failure.unsigned and failure.kind == "configurations":
-                self.error("java.lang.NullPointerException\n"
-                           "\tat com.snc.edgeencryption.EncryptedFieldsManager.verifyConfigurationSignatures(EncryptedFieldsManager.java:212)")
+                self.error(
+                    "java.lang.NullPointerException\n"
+                    "\tat com.snc.edgeencryption.EncryptedFieldsManager.verifyConfigurationSignatures(EncryptedFieldsManager.java:212)"
+                )
             self.error(failure.text)
         if any(failure.kind == "rules" for failure in failures):
-            self.error("Error in updating sync data manager for Edge Encryption Rules : One or more records failed signature validation. "
-                       "Will not update the proxy until this is resolved.")
+            self.error(
+                "Error in updating sync data manager for Edge Encryption Rules : One or more records failed signature validation. "
+                "Will not update the proxy until this is resolved."
+            )
         if any(failure.kind == "configurations" for failure in failures):
-            self.error("Error in updating sync data manager for Encryption Configurations : One or more records failed signature validation. "
-                       "Will not update the proxy until this is resolved.")
+            self.error(
+                "Error in updating sync data manager for Encryption Configurations : One or more records failed signature validation. "
+                "Will not update the proxy until this is resolved."
+            )
 
     # -- in service
 
     async def _open_port(self):
         self._runner = web.AppRunner(self.gateway.app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self.settings.lab.get("bind", "127.0.0.1"), self.settings.https_port, ssl_context=self.server_tls,
-                                 reuse_address=True)
+        self._site = web.TCPSite(
+            self._runner,
+            self.settings.lab.get("bind", "127.0.0.1"),
+            self.settings.https_port,
+            ssl_context=self.server_tls,
+            reuse_address=True,
+        )
         try:
             await self._site.start()
         except OSError as error:
@@ -339,7 +384,12 @@ class Proxy:
         while True:
             await asyncio.sleep(self.keepalive)
             await self._check_database()
-            body = {"name": self.settings.name, "db_id": self.db_id, "locked": self.locked, "error": self.errors[-1] if self.errors else None}
+            body = {
+                "name": self.settings.name,
+                "db_id": self.db_id,
+                "locked": self.locked,
+                "error": self.errors[-1] if self.errors else None,
+            }
             try:
                 status, answer = await self._call("POST", "/edge/heartbeat", json=body)
                 problem = None if status == 200 and answer.get("status") in STATUSES else f"HTTP status {status}"
@@ -348,8 +398,10 @@ class Proxy:
             except aiohttp.ClientError as error:
                 problem = f"{type(error).__name__}: {error}"
             if problem is not None:
-                self.error("Received error in response for keep-alive request. Please check the connectivity between the Edge proxy and the "
-                           f"ServiceNow instance. Result : {problem}")
+                self.error(
+                    "Received error in response for keep-alive request. Please check the connectivity between the Edge proxy and the "
+                    f"ServiceNow instance. Result : {problem}"
+                )
                 continue
             self.status = answer["status"]
             self.instance_version = answer.get("config_version")
@@ -426,23 +478,25 @@ class Proxy:
         return self.locked_by_property or self.locked_by_signature
 
     async def _get_state(self, _request):
-        return web.json_response({
-            "status": self.status,
-            "locked": self.locked,
-            "locked_by": "property" if self.locked_by_property else "signature" if self.locked_by_signature else None,
-            "listening": self._site is not None,
-            "verify": self.trust.checks if hasattr(self, "trust") else None,
-            "config_version": self.configuration["version"] if self.configuration else None,
-            "errors": self.errors,
-            "db_id": self.db_id,
-            "pid": os.getpid(),
-        })
+        return web.json_response(
+            {
+                "status": self.status,
+                "locked": self.locked,
+                "locked_by": "property" if self.locked_by_property else "signature" if self.locked_by_signature else None,
+                "listening": self._site is not None,
+                "verify": self.trust.checks if hasattr(self, "trust") else None,
+                "config_version": self.configuration["version"] if self.configuration else None,
+                "errors": self.errors,
+                "db_id": self.db_id,
+                "pid": os.getpid(),
+            }
+        )
 
     def _save_knobs(self, knobs):
         """Knobs outlive the process: some matter only at the next start."""
         path = self.settings.home / "conf" / "lab.json"
         lab = json.loads(path.read_text(encoding="utf-8"))
-        lab["knobs"] = {name: value for name, value in knobs.items() if value != KNOBS[name]}
+        lab["knobs"] = {name: value for name, value in knobs.items() if value != KNOBS.get(name)}
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(lab, indent=2) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(lab, indent=2) + "\n")
         os.replace(new, path)

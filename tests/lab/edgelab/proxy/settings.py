@@ -31,7 +31,7 @@ class Settings:
         home = pathlib.Path(home).resolve()
         # The encoding is that of java.util.Properties.
         with open(home / "conf" / "edgeencryption.properties", encoding="iso-8859-1") as stream:
-            properties = {name[len(PREFIX):]: value for name, value in javaproperties.load(stream).items() if name.startswith(PREFIX)}
+            properties = {name[len(PREFIX) :]: value for name, value in javaproperties.load(stream).items() if name.startswith(PREFIX)}
         with open(home / "conf" / "lab.json", encoding="utf-8") as stream:
             lab = json.load(stream)
         return cls(home, properties, lab)
@@ -105,7 +105,7 @@ class Settings:
         url = self.get("db.url")
         if url is None:
             return None
-        address = urlsplit(url[len("jdbc:"):] if url.startswith("jdbc:") else url)
+        address = urlsplit(url[len("jdbc:") :] if url.startswith("jdbc:") else url)
         ca = self.lab.get("db_ca", self.lab.get("ca"))
         return {
             "host": address.hostname or "127.0.0.1",

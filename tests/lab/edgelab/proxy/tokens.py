@@ -50,8 +50,15 @@ class TokenDatabase:
     def _connection(self):
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = pymysql.connect(charset="utf8mb4", autocommit=True, connect_timeout=5, read_timeout=30, write_timeout=30,
-                                         init_command="SET time_zone = '+00:00'", **self._arguments)
+            connection = pymysql.connect(
+                charset="utf8mb4",
+                autocommit=True,
+                connect_timeout=5,
+                read_timeout=30,
+                write_timeout=30,
+                init_command="SET time_zone = '+00:00'",
+                **self._arguments,
+            )
             self._local.connection = connection
             with self._lock:
                 self._open.add(connection)
@@ -158,7 +165,9 @@ class TokenDatabase:
             token = self._find(cursor, field, cipher)
             if token is None:
                 token = self._between(cursor, field, *self._neighbours(cursor, field, text))
-                cursor.execute("INSERT INTO token_map (field, order_token, cipher) VALUES (%s, %s, %s)", (field, self._stored(cursor, token), cipher))
+                cursor.execute(
+                    "INSERT INTO token_map (field, order_token, cipher) VALUES (%s, %s, %s)", (field, self._stored(cursor, token), cipher)
+                )
             cursor.execute("COMMIT")
         except pymysql.err.MySQLError:
             if cursor.connection.open:
@@ -200,8 +209,10 @@ class TokenDatabase:
             raise TokenError(f"The order tokens of {field} cannot be read with this proxy's keys and static IV") from error
 
     def _row(self, cursor, field, condition, middle, limit):
-        cursor.execute(f"SELECT order_token, id, cipher FROM token_map WHERE field = %s AND order_token {condition} LIMIT 1",
-                       (field, self._stored(cursor, f"{middle:016x}")))
+        cursor.execute(
+            f"SELECT order_token, id, cipher FROM token_map WHERE field = %s AND order_token {condition} LIMIT 1",
+            (field, self._stored(cursor, f"{middle:016x}")),
+        )
         row = cursor.fetchone()
         if row is None:
             return None
@@ -239,8 +250,10 @@ class TokenDatabase:
         """A token as the column holds it: 8 bytes or 16 hex digits, as the schema has it."""
         binary = getattr(self, "_binary_tokens", None)
         if binary is None:
-            cursor.execute("SELECT DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE()"
-                           " AND TABLE_NAME = 'token_map' AND COLUMN_NAME = 'order_token'")
+            cursor.execute(
+                "SELECT DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE()"
+                " AND TABLE_NAME = 'token_map' AND COLUMN_NAME = 'order_token'"
+            )
             binary = self._binary_tokens = cursor.fetchone()[0] in ("binary", "varbinary")
         return bytes.fromhex(token) if binary else token
 
@@ -270,7 +283,7 @@ class TokenDatabase:
         tokens = list(tokens)
         found = {}
         for start in range(0, len(tokens), 500):
-            part = tokens[start:start + 500]
+            part = tokens[start : start + 500]
             marks = ",".join(["%s"] * len(part))
 
             def work(cursor, part=part, marks=marks):
@@ -283,7 +296,11 @@ class TokenDatabase:
 
 
 def _hex(stored):
-    return stored.hex() if isinstance(stored, (bytes, bytearray)) and len(stored) == 8 else (stored.decode() if isinstance(stored, bytes) else stored)
+    return (
+        stored.hex()
+        if isinstance(stored, (bytes, bytearray)) and len(stored) == 8
+        else (stored.decode() if isinstance(stored, bytes) else stored)
+    )
 
 
 def _same_shape(value):
@@ -299,5 +316,3 @@ def _same_shape(value):
         else:
             out.append(char)
     return "".join(out)
-
-

@@ -22,9 +22,12 @@ ATTACHMENT_PATH = re.compile(r"^/api/now/(?:v\d+/)?attachment/(?P<what>file|uplo
 ATTACHMENT_FILE_PATH = re.compile(r"^/api/now/(?:v\d+/)?attachment/\w+/file$|^/sys_attachment\.do$")
 
 UNTOKENIZED = ("sys_encryption_", "sys_proxy_encryption_")  # scripts of rules and the like are never tokenized
-_CONDITION = re.compile(r"(?P<join>OR|NQ)?(?P<field>[a-z_][a-z0-9_.]*)"
-                        r"(?P<operator>!=|<=|>=|=|<|>|NOT IN|NOT LIKE|DOES NOT CONTAIN|CONTAINS|STARTSWITH|ENDSWITH|INSTANCEOF|IN|LIKE|BETWEEN|N?SAMEAS)"
-                        r"(?P<value>.*)", re.DOTALL)
+_CONDITION = re.compile(
+    r"(?P<join>OR|NQ)?(?P<field>[a-z_][a-z0-9_.]*)"
+    r"(?P<operator>!=|<=|>=|=|<|>|NOT IN|NOT LIKE|DOES NOT CONTAIN|CONTAINS|STARTSWITH|ENDSWITH|INSTANCEOF|IN|LIKE|BETWEEN|N?SAMEAS)"
+    r"(?P<value>.*)",
+    re.DOTALL,
+)
 _NOT_A_CONDITION = ("ORDERBY", "GROUPBY", "EQ", "RLQUERY", "ENDRLQUERY", "JOIN")
 _AFTER_ALL = "edge:o:g"  # sorts behind every order token
 
@@ -48,7 +51,9 @@ class Translator:
                 self.attachments[row["table"]] = int(size)
             else:
                 self.columns[row["table"], row["column"]] = (kind, int(size))
-        self.patterns = [(row["name"], re.compile(row["regex"])) for row in configuration["patterns"] if row.get("active", "true") == "true"]
+        self.patterns = [
+            (row["name"], re.compile(row["regex"])) for row in configuration["patterns"] if row.get("active", "true") == "true"
+        ]
         cipher_suite.defaults = dict(configuration["default_keys"])
 
     # -- writing
@@ -83,7 +88,7 @@ class Translator:
             for match in pattern.finditer(text):
                 if self._database is None:
                     raise DatabaseDown("no proxy database is configured")
-                pieces += [text[end:match.start()], await asyncio.to_thread(self._database.tokenize, match[0], pattern, name)]
+                pieces += [text[end : match.start()], await asyncio.to_thread(self._database.tokenize, match[0], pattern, name)]
                 end = match.end()
             text = "".join(pieces) + text[end:]
         return text
@@ -99,7 +104,9 @@ class Translator:
 
     async def form(self, table, pairs):
         """The same for the fields of a form, which carry the table in front of their names."""
-        return [(name, await self.value(table, name.rpartition(".")[2], value) if is_field(table, name) else value) for name, value in pairs]
+        return [
+            (name, await self.value(table, name.rpartition(".")[2], value) if is_field(table, name) else value) for name, value in pairs
+        ]
 
     def attachment(self, table, data):
         size = self.attachments.get(table)
@@ -138,7 +145,7 @@ class Translator:
         return operator, await self._searched(table, column, kind, size, value)
 
     async def _searched(self, table, column, kind, size, text):
-        """A value to compare with. A standard cipher text is never the stored one, so nothing matches; clear text never leaves the proxy."""
+        """A value to compare with. A standard cipher text is never the stored one, so nothing matches; no clear text leaves the proxy."""
         if kind == "equality":
             return self._ciphers.equality(text, size)
         if kind == "order_preserving" and self._database is not None:
@@ -211,7 +218,7 @@ class Translator:
         pieces, end = [], 0
         for match in CIPHER_TEXT.finditer(text):
             clear = self._ciphers.open(match)
-            pieces += [self._detokenize(text[end:match.start()], known, escape), clear if clear == match[0] else escape(clear)]
+            pieces += [self._detokenize(text[end : match.start()], known, escape), clear if clear == match[0] else escape(clear)]
             end = match.end()
         return "".join(pieces) + self._detokenize(text[end:], known, escape)
 

@@ -39,8 +39,10 @@ class Failure:
         if self.kind == "rules":
             return f"Edge Encryption rule : '{self.row.get('name', '')}' does not have a valid signature"
         column = self.row.get("column") or self.row.get("type", "")
-        return (f"Encryption configuration for field '\"{self.row.get('table', '')}\".\"{column}\"' failed signature validation. "
-                "Contact support to restore the encryption configurations.")
+        return (
+            f'Encryption configuration for field \'"{self.row.get("table", "")}"."{column}"\' failed signature validation. '
+            "Contact support to restore the encryption configurations."
+        )
 
     @property
     def unsigned(self):
@@ -59,8 +61,11 @@ class Copies:
         return bool(self.configurations or self.rules or self.extras)
 
     def as_configuration(self):
-        return dict(self.extras, configurations=[copy["row"] for copy in self.configurations.values()],
-                    rules=[copy["row"] for copy in self.rules.values()])
+        return dict(
+            self.extras,
+            configurations=[copy["row"] for copy in self.configurations.values()],
+            rules=[copy["row"] for copy in self.rules.values()],
+        )
 
 
 class Cache:
@@ -135,7 +140,10 @@ class Trust:
         """Return what is to be kept of a configuration that was accepted."""
 
         def keep(kind):
-            return {row["sys_id"]: {"verified_by": self._key(kind, row)[1] if self.checks[kind] else None, "row": row} for row in configuration[kind]}
+            return {
+                row["sys_id"]: {"verified_by": self._key(kind, row)[1] if self.checks[kind] else None, "row": row}
+                for row in configuration[kind]
+            }
 
         extras = {name: configuration.get(name) for name in ("version", "patterns", "default_keys")}
         return Copies(keep("configurations"), keep("rules"), dict(extras, db_id=db_id))

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of the lab's proxy share: a small stub of an instance, a MariaDB server, keystores, homes."""
+"""A pytest plugin for tests of the proxy: a small stub of an instance, a MariaDB server, keystores, homes.
+
+A test file takes it with C(pytest_plugins = ("edgelab.proxy.testing",)). (PYTEST_DONT_REWRITE: tests import from here, too.)
+"""
 
 import asyncio
 import base64
@@ -28,7 +31,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from edgelab import proxy_home, signing
+
+from .. import proxy_home, signing
 
 CUSTOMER_PASSWORD = "store pa$$ \\ word"  # JCEKS takes ASCII only
 SSN = r"\b\d{3}-\d{2}-\d{4}\b"
@@ -71,9 +75,17 @@ class Authority:
     @staticmethod
     def _certificate(subject, issuer, public_key, signer, extension):
         now = datetime.datetime.now(datetime.timezone.utc)
-        return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key).serial_number(x509.random_serial_number())
-                .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=30))
-                .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints)).sign(signer, hashes.SHA256()))
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=30))
+            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            .sign(signer, hashes.SHA256())
+        )
 
 
 class MariaDb:
@@ -82,17 +94,40 @@ class MariaDb:
     def __init__(self, directory, authority):
         self.directory, self.port, self.socket = directory, free_port(), directory / "s"
         self._authority = authority
-        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={directory / 'data'}", f"--user={os.environ.get('USER', 'root')}",
-                        "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={directory / 'data'}",
+                f"--user={os.environ.get('USER', 'root')}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ],
+            check=True,
+            capture_output=True,
+        )
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([
-            "mariadbd", "--no-defaults", f"--datadir={self.directory / 'data'}", f"--socket={self.socket}", f"--port={self.port}",
-            "--bind-address=127.0.0.1", f"--user={os.environ.get('USER', 'root')}", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M",
-            "--skip-log-bin", f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve",
-            f"--ssl-cert={self._authority.cert}", f"--ssl-key={self._authority.key}", f"--ssl-ca={self._authority.ca}",
-        ], stdout=open(self.directory / "log", "ab"), stderr=subprocess.STDOUT)
+        command = [
+            "mariadbd",
+            "--no-defaults",
+            f"--datadir={self.directory / 'data'}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--user={os.environ.get('USER', 'root')}",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+            "--skip-log-bin",
+            f"--pid-file={self.directory / 'pid'}",
+            "--skip-name-resolve",
+            f"--ssl-cert={self._authority.cert}",
+            f"--ssl-key={self._authority.key}",
+            f"--ssl-ca={self._authority.ca}",
+        ]
+        with open(self.directory / "log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         eventually(self._ready, 30)
 
     def _ready(self):
@@ -152,16 +187,27 @@ class Instance:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         app = web.Application(client_max_size=2**30)
-        app.add_routes([
-            web.post("/edge/register", self._register), web.post("/edge/heartbeat", self._heartbeat), web.get("/edge/configuration", self._configuration),
-            web.get("/api/now/table/{table}", self._list), web.post("/api/now/table/{table}", self._insert),
-            web.get("/api/now/table/{table}/{sys_id}", self._get), web.patch("/api/now/table/{table}/{sys_id}", self._update),
-            web.put("/api/now/table/{table}/{sys_id}", self._update), web.delete("/api/now/table/{table}/{sys_id}", self._delete),
-            web.post("/api/now/attachment/file", self._attach), web.post("/api/now/attachment/upload", self._upload),
-            web.get("/api/now/attachment/{sys_id}/file", self._download),
-            web.post("/api/now/v1/batch", self._batch), web.get("/page", self._page), web.get("/redirect", self._redirect),
-            web.get("/broken", self._broken), web.post("/{form}.do", self._form),
-        ])
+        app.add_routes(
+            [
+                web.post("/edge/register", self._register),
+                web.post("/edge/heartbeat", self._heartbeat),
+                web.get("/edge/configuration", self._configuration),
+                web.get("/api/now/table/{table}", self._list),
+                web.post("/api/now/table/{table}", self._insert),
+                web.get("/api/now/table/{table}/{sys_id}", self._get),
+                web.patch("/api/now/table/{table}/{sys_id}", self._update),
+                web.put("/api/now/table/{table}/{sys_id}", self._update),
+                web.delete("/api/now/table/{table}/{sys_id}", self._delete),
+                web.post("/api/now/attachment/file", self._attach),
+                web.post("/api/now/attachment/upload", self._upload),
+                web.get("/api/now/attachment/{sys_id}/file", self._download),
+                web.post("/api/now/v1/batch", self._batch),
+                web.get("/page", self._page),
+                web.get("/redirect", self._redirect),
+                web.get("/broken", self._broken),
+                web.post("/{form}.do", self._form),
+            ]
+        )
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._authority.cert, self._authority.key)
@@ -187,13 +233,24 @@ class Instance:
         return row
 
     def configure(self, key, table, column, encryption_type, active="true", kind="column"):
-        row = self.add(CONFIGURATIONS, {"table": table, "type": kind, "column": column, "encryption_type": encryption_type, "active": active})
+        row = self.add(
+            CONFIGURATIONS, {"table": table, "type": kind, "column": column, "encryption_type": encryption_type, "active": active}
+        )
         row["signature"] = signing.sign(key, CONFIGURATIONS, row)
         return row
 
     def rule(self, key, name, created_by="admin", active="true"):
-        row = self.add(RULES, {"name": name, "order": "100", "condition": "true", "script": f"// {name} \u00fc\n", "active": active,
-                                       "sys_created_by": created_by})
+        row = self.add(
+            RULES,
+            {
+                "name": name,
+                "order": "100",
+                "condition": "true",
+                "script": f"// {name} \u00fc\n",
+                "active": active,
+                "sys_created_by": created_by,
+            },
+        )
         row["signature"] = signing.sign(key, RULES, row)
         return row
 
@@ -203,8 +260,16 @@ class Instance:
     # -- handlers
 
     def _note(self, request, body=""):
-        self.requests.append({"method": request.method, "path": request.path, "query": request.query_string, "body": body,
-                              "proxy": request.headers.get("X-Edge-Proxy"), "headers": dict(request.headers)})
+        self.requests.append(
+            {
+                "method": request.method,
+                "path": request.path,
+                "query": request.query_string,
+                "body": body,
+                "proxy": request.headers.get("X-Edge-Proxy"),
+                "headers": dict(request.headers),
+            }
+        )
 
     def _allowed(self, request):
         expected = base64.b64encode(f"edge.proxy:{self.service_password}".encode()).decode()
@@ -227,8 +292,15 @@ class Instance:
     async def _configuration(self, request):
         if self.status != "Authenticated":
             return web.json_response({"error": "not authenticated"}, status=403)
-        return web.json_response({"version": self.version, "configurations": self.rows(CONFIGURATIONS), "rules": self.rows(RULES),
-                                  "patterns": self.patterns, "default_keys": self.default_keys})
+        return web.json_response(
+            {
+                "version": self.version,
+                "configurations": self.rows(CONFIGURATIONS),
+                "rules": self.rows(RULES),
+                "patterns": self.patterns,
+                "default_keys": self.default_keys,
+            }
+        )
 
     async def _list(self, request):
         self._note(request)
@@ -236,11 +308,18 @@ class Instance:
         order = None
         for part in filter(None, request.query.get("sysparm_query", "").split("^")):
             if part.startswith("ORDERBY"):
-                order = part[len("ORDERBY"):]
+                order = part[len("ORDERBY") :]
                 continue
             field, operator, value = re.fullmatch(r"(?:OR)?([a-z_]+)(<=|>=|=|<|>|IN|BETWEEN)(.*)", part, re.DOTALL).groups()
-            compare = {"=": str.__eq__, "<": str.__lt__, ">": str.__gt__, "<=": str.__le__, ">=": str.__ge__, "IN": lambda a, b: a in b.split(","),
-                       "BETWEEN": lambda a, b: b.partition("@")[0] <= a <= b.partition("@")[2]}[operator]
+            compare = {
+                "=": str.__eq__,
+                "<": str.__lt__,
+                ">": str.__gt__,
+                "<=": str.__le__,
+                ">=": str.__ge__,
+                "IN": lambda a, b: a in b.split(","),
+                "BETWEEN": lambda a, b: b.partition("@")[0] <= a <= b.partition("@")[2],
+            }[operator]
             rows = [row for row in rows if compare(row.get(field, ""), value)]
         if order:
             rows = sorted(rows, key=lambda row: row.get(order, ""))
@@ -299,7 +378,9 @@ class Instance:
         self._note(request)
         sys_id = uuid.uuid4().hex
         self.attachments[sys_id] = (data, request.content_type)
-        return web.json_response({"result": {"sys_id": sys_id, "download_link": f"{self.url}/api/now/attachment/{sys_id}/file"}}, status=201)
+        return web.json_response(
+            {"result": {"sys_id": sys_id, "download_link": f"{self.url}/api/now/attachment/{sys_id}/file"}}, status=201
+        )
 
     async def _upload(self, request):
         form = await request.post()
@@ -397,7 +478,9 @@ class Home:
 
     def unset(self, *names):
         lines = self.properties.read_text().splitlines(keepends=True)
-        self.properties.write_text("".join(line for line in lines if not any(line.startswith("edgeencryption." + name.replace("__", ".")) for name in names)))
+        self.properties.write_text(
+            "".join(line for line in lines if not any(line.startswith("edgeencryption." + name.replace("__", ".")) for name in names))
+        )
 
     def empty_cache(self):
         for path in sorted((self.home / "cache").rglob("*"), reverse=True):
@@ -428,8 +511,12 @@ class Lab:
         self.database = mariadb.database()
         self.homes = []
         self.key = keystores.customer_key
-        for column, kind in (("short_description", "standard_128"), ("description", "standard_256"), ("u_customer_name", "equality_256"),
-                             ("u_account", "order_preserving_128")):
+        for column, kind in (
+            ("short_description", "standard_128"),
+            ("description", "standard_256"),
+            ("u_customer_name", "equality_256"),
+            ("u_account", "order_preserving_128"),
+        ):
             self.instance.configure(self.key, "incident", column, kind)
         self.instance.configure(self.key, "incident", "", "standard_128", kind="attachment")
         self.instance.rule(self.key, "Customer rule")
@@ -438,13 +525,24 @@ class Lab:
 
     def home(self, name="edge_1", *, keystore=None, password=None, database=True, **arguments):
         port, control_port = free_port(), free_port()
-        options = dict({
-            "name": name, "port": port, "control_port": control_port,
-            "target": {"host": "127.0.0.1", "port": self.instance.port, "username": "edge.proxy", "password": "service"},
-            "keystore": keystore or self.keystores.customer, "keystore_password": password or CUSTOMER_PASSWORD, "static_iv": "0123456789abcdef",
-            "known_cleartext": "the quick brown fox", "ca": self.authority.ca, "tls_cert": self.authority.cert, "tls_key": self.authority.key,
-            "database": self.database if database is True else database, "time_scale": 0.04,
-        }, **arguments)
+        options = dict(
+            {
+                "name": name,
+                "port": port,
+                "control_port": control_port,
+                "target": {"host": "127.0.0.1", "port": self.instance.port, "username": "edge.proxy", "password": "service"},
+                "keystore": keystore or self.keystores.customer,
+                "keystore_password": password or CUSTOMER_PASSWORD,
+                "static_iv": "0123456789abcdef",
+                "known_cleartext": "the quick brown fox",
+                "ca": self.authority.ca,
+                "tls_cert": self.authority.cert,
+                "tls_key": self.authority.key,
+                "database": self.database if database is True else database,
+                "time_scale": 0.04,
+            },
+            **arguments,
+        )
         home = Home(proxy_home.build_home(self.directory / name, **options), self.authority, port, control_port)
         self.homes.append(home)
         return home
@@ -466,10 +564,13 @@ class Keystores:
         self.certificate = certificate
         self.servicenow_key = serialization.load_pem_private_key(servicenow_file.read_bytes(), None)
         keys = {"aes128prod": 128, "aes256prod": 256}
-        self.customer = proxy_home.build_keystore(directory / "customer.jceks", CUSTOMER_PASSWORD, servicenow_certificate=certificate, secret_keys=keys)
+        self.customer = proxy_home.build_keystore(
+            directory / "customer.jceks", CUSTOMER_PASSWORD, servicenow_certificate=certificate, secret_keys=keys
+        )
         self.customer_key = proxy_home.signature_private_key(self.customer, CUSTOMER_PASSWORD)
-        self.other = proxy_home.build_keystore(directory / "other.jceks", "otherpass", servicenow_certificate=certificate,
-                                               secret_keys={"aes128test": 128, "aes256test": 256})
+        self.other = proxy_home.build_keystore(
+            directory / "other.jceks", "otherpass", servicenow_certificate=certificate, secret_keys={"aes128test": 128, "aes256test": 256}
+        )
         self.other_key = proxy_home.signature_private_key(self.other, "otherpass")
 
 
