@@ -3,20 +3,27 @@
 import json
 
 import pytest
-from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import free_port, make_pair
-from proxy_testing import CUSTOMER_PASSWORD, SSN, Home, authority, keystores, mariadb  # noqa: F401
+from edgelab.proxy.testing import Home
+
+pytest_plugins = ("edgelab.proxy.testing",)
 
 RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
 VALIDATION_OFF = {"proxy.skip.config.validate": "true", "proxy.signature.verify": "false"}
 
 
+@pytest.fixture
+def run(request):
+    return request.getfixturevalue("run_module_fixture")
+
+
 class Sides:
     """A source and a target instance. The target's proxy signs with a key of its own, but its records are signed with the source's."""
 
-    def __init__(self, directory, mariadb, keystores):  # noqa: F811
+    def __init__(self, directory, mariadb, keystores):
         self.source, self.target = make_pair(directory)
         self.keystores = keystores
         signatures = signing.sign_rows(seed.signed_rows(), keystores.customer_key, keystores.servicenow_key)
@@ -26,7 +33,7 @@ class Sides:
         self.proxy = self._proxy(directory, mariadb)
         self.proxy.start()
 
-    def _proxy(self, directory, mariadb):  # noqa: F811
+    def _proxy(self, directory, mariadb):
         port, control_port, config = free_port(), free_port(), self.target.config
         home = proxy_home.build_home(
             directory / "edge_target_1",
@@ -69,7 +76,7 @@ class Sides:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, mariadb, keystores):  # noqa: F811
+def made(tmp_path_factory, mariadb, keystores):
     sides = Sides(tmp_path_factory.mktemp("sides"), mariadb, keystores)
     yield sides
     sides.close()
@@ -118,47 +125,47 @@ def most_off(sides, before):
     return most
 
 
-def test_resign(sides, run_module, tmp_path):  # noqa: F811
+def test_resign(sides, run, tmp_path):
     before = sides.records()
     assert not all(sides.valid(key[0], row) for key, row in before.items())
-    planned = run_module("edge_rule_resign", sides.resign(tmp_path), check=True)
+    planned = run("edge_rule_resign", sides.resign(tmp_path), check=True)
     assert planned["changed"] and sides.records() == before
-    result = run_module("edge_rule_resign", sides.resign(tmp_path, max_inactive=3))
+    result = run("edge_rule_resign", sides.resign(tmp_path, max_inactive=3))
     assert not result.failed, result
     assert result["totals"] == {"records": 18, "resigned": 14, "skipped": 0, "base": 4, "failed": 0}
     assert_resigned(sides, before)
     assert 1 <= most_off(sides, before) <= 3
-    again = run_module("edge_rule_resign", sides.resign(tmp_path))
+    again = run("edge_rule_resign", sides.resign(tmp_path))
     assert not again.failed and not again["changed"]
 
 
-def test_resign_by_form(sides, run_module, tmp_path):  # noqa: F811
+def test_resign_by_form(sides, run, tmp_path):
     before = sides.records()
     sides.proxy.knobs(sign_rest=False)
-    refused = run_module("edge_rule_resign", sides.resign(tmp_path, transport="table_api"))
+    refused = run("edge_rule_resign", sides.resign(tmp_path, transport="table_api"))
     assert refused.failed and "signature did not change" in refused["msg"]
     assert {key: row["active"] for key, row in sides.records().items()} == {key: row["active"] for key, row in before.items()}
-    result = run_module("edge_rule_resign", sides.resign(tmp_path))
+    result = run("edge_rule_resign", sides.resign(tmp_path))
     assert not result.failed, result
     assert result["transport"] == "form"
     assert_resigned(sides, before)
 
 
 @pytest.mark.parametrize("refusal", ["forbidden", "silent"])
-def test_resign_without_elevation(sides, run_module, tmp_path, refusal):  # noqa: F811
+def test_resign_without_elevation(sides, run, tmp_path, refusal):
     before = sides.records()
     sides.target.knobs(elevation_required=True, elevation_refusal=refusal)
-    result = run_module("edge_rule_resign", sides.resign(tmp_path, inactive="skip"))
+    result = run("edge_rule_resign", sides.resign(tmp_path, inactive="skip"))
     assert result.failed and "nothing else was touched" in result["msg"] and "elevated" in result["msg"]
     assert sides.records() == before
 
 
-def test_resign_with_unreadable_signatures(sides, run_module, tmp_path):  # noqa: F811
+def test_resign_with_unreadable_signatures(sides, run, tmp_path):
     before = sides.records()
     sides.target.knobs(signature_readable=False)
-    refused = run_module("edge_rule_resign", sides.resign(tmp_path))
+    refused = run("edge_rule_resign", sides.resign(tmp_path))
     assert refused.failed and "canary_proof" in refused["msg"] and sides.records() == before
-    result = run_module("edge_rule_resign", sides.resign(tmp_path, canary_proof="update", inactive="skip"))
+    result = run("edge_rule_resign", sides.resign(tmp_path, canary_proof="update", inactive="skip"))
     assert not result.failed, result
 
 
@@ -174,62 +181,29 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "{}-{}".format(fault["kind"], fault.get("status", "")))
-def test_resign_in_a_storm(sides, run_module, tmp_path, fault):  # noqa: F811
+def test_resign_in_a_storm(sides, run, tmp_path, fault):
     before = sides.records()
     path = "/api/now/table/sys_encryption_"
     for after in (3, 9, 20):
         sides.target.control("POST", "/faults", dict({"method": "PATCH", "path": path, "after": after, "count": 1}, **fault))
     result = {}
     for _attempt in range(4):
-        result = run_module("edge_rule_resign", sides.resign(tmp_path))
+        result = run("edge_rule_resign", sides.resign(tmp_path))
         if not result.failed:
             break
     assert not result.failed, result
     assert_resigned(sides, before)
 
 
-def test_rules(sides, run_module):  # noqa: F811
-    records = run_module("edge_rule_info", {"instance": sides.instance(sides.target)})["records"]
+def test_rules(sides, run):
+    records = run("edge_rule_info", {"instance": sides.instance(sides.target)})["records"]
     assert len([record for record in records if record["base"]]) == 4
     assert [record["name"] for record in records if not record["active"]] == ["Retired mail gateway"]
     assert "incident.short_description" in {record["name"] for record in records}
     assert all(record["signature_digest"] for record in records)
 
 
-def test_clone(sides, run_module, tmp_path):  # noqa: F811
-    """From the request to a target that can be used, through its downtime."""
-    sides.source.knobs(clone_speed=4, stage_seconds={"Node repoint": 8})
-    source, target = sides.instance(sides.source), sides.instance(sides.target)
-    none = run_module("instance_clone_info", {"instance": source, "target": "acmetest"})
-    assert none.failed and "no open clone" in none["msg"]
-    admin = sides.source.client("admin")
-    own = {row["instance_name"]: row["sys_id"] for row in sides.source.raw("instance").values()}
-    request = {"source_instance": own["acmeprod"], "target_instance": own["acmetest"], "state": "Requested", "clone_type": "backup-based"}
-    profile = sides.source.find("clone_profile", name="System Profile")[0]["sys_id"]
-    sides.source.control("POST", "/backup")
-    answer = admin.post(sides.source.table("clone_instance"), json=dict(request, profile=profile), timeout=10)
-    assert answer.status_code == 201, answer.text
-    options = {"instance": source, "target_instance": target, "poll_interval": 1, "wait_timeout": 120, "cleanup_grace": 3}
-    # The source's users come along, and with them the password.
-    after = dict(target, password=sides.source.password("edge.automation"))
-    early = run_module("instance_clone_info", dict(options, target="acmetest", wait_for="active"))
-    assert not early.failed, early
-    number = early["clone"]["number"]
-    ready = run_module(
-        "instance_clone_info",
-        dict(options, number=number, wait_for="ready", target_instance=after, progress_file=str(tmp_path / "progress")),
-    )
-    assert not ready.failed, ready
-    clone = ready["clone"]
-    assert (clone["phase"], clone["source"], clone["target"]) == ("completed", "acmeprod", "acmetest")
-    assert clone["backup_completed"] and clone["backup_started"] <= clone["backup_completed"]
-    assert clone["preservers"][0]["table"] == "sys_properties" and clone["exclusions"] == ["sys_audit"]
-    assert ready["cleanup_running"] is False
-    assert not sides.target.raw("sys_trigger")
-    assert (tmp_path / "progress").read_text().count("\n") > 3
-
-
-def test_values(sides, run_module):  # noqa: F811
+def test_values(sides, run):
     admin = sides.target.client("demo.user")
     admin.verify = str(sides.target.config["ca"])
     clear = "Grüße an Jane"
@@ -244,46 +218,79 @@ def test_values(sides, run_module):  # noqa: F811
         timeout=10,
     ).json()["result"]
     record = {"table": "incident", "sys_id": row["sys_id"], "fields": ["short_description", "u_tax_id", "number"], "attachments": True}
-    arguments = {"instance": sides.instance(sides.target, "demo.user"), "proxy_url": sides.proxy.url, "salt": "s", "records": [record]}
-    result = run_module("edge_value_info", arguments)
+    arguments = {"instance": sides.instance(sides.target, "demo.user"), "proxy_url": sides.proxy.url, "salt": "0123456789abcdef", "records": [record]}
+    result = run("edge_value_info", arguments)
     assert not result.failed, result
     found = {entry["field"]: entry["cipher_text_without_proxy"] for entry in result["values"]}
     assert found == {"short_description": True, "u_tax_id": True, "number": False, "attachment/" + attachment["sys_id"]: True}
     assert clear not in json.dumps(result) and "6789" not in json.dumps(result["values"])
 
 
-def test_proxy_record(sides, run_module):  # noqa: F811
+def test_proxy_record(sides, run):
     arguments = {"instance": sides.instance(sides.target), "name": "edge_new", "host": "h", "port": 8443, "status": "Authenticated"}
-    assert run_module("edge_proxy_record", arguments, check=True)["changed"]
-    made = run_module("edge_proxy_record", arguments)
+    assert run("edge_proxy_record", arguments, check=True)["changed"]
+    made = run("edge_proxy_record", arguments)
     assert not made.failed and made["record"]["status"] == "Authenticated", made
-    assert not run_module("edge_proxy_record", arguments)["changed"]
-    assert "edge_new" in {row["name"] for row in run_module("edge_proxy_record_info", {"instance": arguments["instance"]})["records"]}
+    assert not run("edge_proxy_record", arguments)["changed"]
+    assert "edge_new" in {row["name"] for row in run("edge_proxy_record_info", {"instance": arguments["instance"]})["records"]}
     sides.target.knobs(authenticate_by_rest=False)
-    refused = run_module("edge_proxy_record", dict(arguments, status="Unauthenticated"))
+    refused = run("edge_proxy_record", dict(arguments, status="Unauthenticated"))
     assert refused.failed and "click Authenticate" in refused["msg"]
-    assert run_module("edge_proxy_record", dict(arguments, state="absent"))["changed"]
-    assert not run_module("edge_proxy_record", dict(arguments, state="absent"))["changed"]
+    assert run("edge_proxy_record", dict(arguments, state="absent"))["changed"]
+    assert not run("edge_proxy_record", dict(arguments, state="absent"))["changed"]
 
 
-def test_service_account(sides, run_module):  # noqa: F811
-    # After the clone above or before it: whatever the account is, it works afterwards.
+def test_service_account(sides, run):
     arguments = {"instance": sides.instance(sides.target, "admin"), "username": "edge.second", "password": "brand-new-password"}
-    made = run_module("edge_service_account", arguments)
+    made = run("edge_service_account", arguments)
     assert not made.failed and made["changed"] and made["proven"], made
-    assert not run_module("edge_service_account", arguments)["changed"]
-    changed = run_module("edge_service_account", dict(arguments, password="another-password"))
+    assert not run("edge_service_account", arguments)["changed"]
+    changed = run("edge_service_account", dict(arguments, password="another-password"))
     assert changed["changed"] and changed["proven"]
     assert "another-password" not in json.dumps(changed)
 
 
-def test_instance(sides, run_module):  # noqa: F811
+def test_instance(sides, run):
     source = sides.instance(sides.source)
-    result = run_module(
+    result = run(
         "edge_instance_info",
         {"instance": source, "production_of": "acmetest", "tables": ["clone_instance", "u_nothing"], "properties": ["instance_name"]},
     )
     assert (result["name"], result["version"], result["production"]) == ("acmeprod", "Zurich", False), result
     assert result["roles"] == ["clone_admin"] and abs(result["clock_skew_s"]) < 2
     assert result["tables_readable"] == {"clone_instance": True, "u_nothing": False}
-    assert run_module("edge_instance_info", {"instance": source})["production"] is True
+    assert run("edge_instance_info", {"instance": source})["production"] is True
+
+
+# The last one, since it replaces the target and its accounts.
+def test_clone(sides, run, tmp_path):
+    """From the request to a target that can be used, through its downtime."""
+    sides.source.knobs(clone_speed=4, stage_seconds={"Node repoint": 8})
+    source, target = sides.instance(sides.source), sides.instance(sides.target)
+    none = run("instance_clone_info", {"instance": source, "target": "acmetest"})
+    assert none.failed and "no open clone" in none["msg"]
+    admin = sides.source.client("admin")
+    own = {row["instance_name"]: row["sys_id"] for row in sides.source.raw("instance").values()}
+    request = {"source_instance": own["acmeprod"], "target_instance": own["acmetest"], "state": "Requested", "clone_type": "backup-based"}
+    profile = sides.source.find("clone_profile", name="System Profile")[0]["sys_id"]
+    sides.source.control("POST", "/backup")
+    answer = admin.post(sides.source.table("clone_instance"), json=dict(request, profile=profile), timeout=10)
+    assert answer.status_code == 201, answer.text
+    options = {"instance": source, "target_instance": target, "poll_interval": 1, "wait_timeout": 120, "cleanup_grace": 3}
+    # The source's users come along, and with them the password.
+    after = dict(target, password=sides.source.password("edge.automation"))
+    early = run("instance_clone_info", dict(options, target="acmetest", wait_for="active"))
+    assert not early.failed, early
+    number = early["clone"]["number"]
+    ready = run(
+        "instance_clone_info",
+        dict(options, number=number, wait_for="ready", target_instance=after, progress_file=str(tmp_path / "progress")),
+    )
+    assert not ready.failed, ready
+    clone = ready["clone"]
+    assert (clone["phase"], clone["source"], clone["target"]) == ("completed", "acmeprod", "acmetest")
+    assert clone["backup_completed"] and clone["backup_started"] <= clone["backup_completed"]
+    assert clone["preservers"][0]["table"] == "sys_properties" and clone["exclusions"] == ["sys_audit"]
+    assert ready["cleanup_running"] is False
+    assert not sides.target.raw("sys_trigger")
+    assert (tmp_path / "progress").read_text().count("\n") > 3
