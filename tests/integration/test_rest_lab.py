@@ -218,7 +218,12 @@ def test_values(sides, run):
         timeout=10,
     ).json()["result"]
     record = {"table": "incident", "sys_id": row["sys_id"], "fields": ["short_description", "u_tax_id", "number"], "attachments": True}
-    arguments = {"instance": sides.instance(sides.target, "demo.user"), "proxy_url": sides.proxy.url, "salt": "0123456789abcdef", "records": [record]}
+    arguments = {
+        "instance": sides.instance(sides.target, "demo.user"),
+        "proxy_url": sides.proxy.url,
+        "salt": "0123456789abcdef",
+        "records": [record],
+    }
     result = run("edge_value_info", arguments)
     assert not result.failed, result
     found = {entry["field"]: entry["cipher_text_without_proxy"] for entry in result["values"]}
