@@ -270,10 +270,13 @@ class Clones:
 
 
 def _stage(log: t.Iterable[t.Dict[str, t.Any]]) -> t.Optional[str]:
-    stage = None
+    """Return the stage that the log named last; of those of the same second, the later one by the documentation."""
+    last = ("", -1)
     for line in log:
-        stage = next((name for name in STAGES if re.search(r"\b{}\b".format(re.escape(name)), line["message"], re.IGNORECASE)), stage)
-    return stage
+        for number, name in enumerate(STAGES):
+            if re.search(r"\b{}\b".format(re.escape(name)), line["message"], re.IGNORECASE):
+                last = max(last, (line["time"] or "", number))
+    return STAGES[last[1]] if last[1] >= 0 else None
 
 
 # Following
@@ -413,4 +416,3 @@ def cleanup_runs(target: Client) -> bool:
     if listing.hidden:
         raise EdgeError(target.name, "its scheduled jobs (sys_trigger) may not be read.", "Give the account read access to them.")
     return bool(listing.rows)
-

@@ -7,8 +7,9 @@
 """Holds a proxy down: nobody, no watchdog and no reboot can start it until it is released.
 
 startup.sh gives way to a stub that explains itself and fails. A systemd unit gets a drop-in that refuses a start while the
-original lies aside. `systemctl mask` would not do: it fails for a unit file in /etc/systemd/system, which is where
-KB0622995 puts it.
+original lies aside. `systemctl mask` would not do: for a unit file in /etc/systemd/system, which is where KB0622995 puts it,
+it fails, and with --runtime it succeeds without any effect. The stub alone would not do either: Restart=always would call it
+again and again.
 """
 
 import os
@@ -89,8 +90,8 @@ class ScriptHold:
 class UnitHold:
     """The hold on a systemd unit: its start is refused while the original startup.sh lies aside."""
 
-    def __init__(self, unit: str, home: str, folder: str = UNIT_FOLDER) -> None:
-        self.path = os.path.join(folder, unit + ".d", "zz-edge-encryption-clone-hold.conf")
+    def __init__(self, unit: str, home: str) -> None:
+        self.path = os.path.join(UNIT_FOLDER, unit + ".d", "zz-edge-encryption-clone-hold.conf")
         aside = ScriptHold(home).aside.replace("%", "%%")
         self._content = "{0}\n[Unit]\nAssertPathExists=!{1}\n".format(_MARK.decode(), aside)
 
@@ -128,7 +129,9 @@ def systemctl(*arguments: str) -> str:
     """Run systemctl and return what it printed."""
     command = ["systemctl", "--no-ask-password"] + list(arguments)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
+        )
     except FileNotFoundError:
         raise HoldError("systemctl", "not found on this host.", "Set manager=scripts.") from None
     except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ other failed write raises an error whose C(ambiguous) is true: read before writi
 import email.utils
 import json
 import random
+import ssl
 import time
 import traceback
 import typing as t
@@ -164,6 +165,11 @@ class Client:
             raise EdgeError(url.rpartition("@")[2], "is no address.", "Write it like https://acmetest.service-now.com.")
         if parts.username or parts.password:
             raise EdgeError(url.rpartition("@")[2], "the address carries credentials.", "Give them by their own options.")
+        if isinstance(verify, str):
+            try:
+                ssl.create_default_context(cafile=verify)
+            except OSError as error:
+                raise EdgeError(verify, "no certificate authorities can be read from it: {}.".format(error), "Give a PEM file.") from None
         self.url = url.rstrip("/")
         self.name = parts.netloc
         self.credentials = credentials

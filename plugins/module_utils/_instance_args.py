@@ -9,6 +9,7 @@
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 
 ENVIRONMENT = {
@@ -57,6 +58,12 @@ def instance_spec(environment: bool = True, required: bool = True) -> t.Dict[str
 
 def client_of(instance: t.Mapping[str, t.Any], **settings: t.Any) -> Client:
     """Return a client for the value of an C(instance) option."""
+    # The spec lets an explicit null pass.
+    needed = ["host"] + (["username", "password"] if instance["grant_type"] == "password" else [])
+    missing = [name for name in needed if not instance[name]]
+    if missing:
+        names = ", ".join("{} ({})".format(name, ENVIRONMENT[name]) for name in missing)
+        raise EdgeError("instance", "it lacks {}.".format(names), "Give the option or the environment variable.")
     return Client(
         instance["host"],
         Credentials(

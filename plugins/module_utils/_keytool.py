@@ -125,6 +125,7 @@ def _run(keytool: str, argv: t.Sequence[str], secrets: t.Mapping[str, str]) -> N
     try:
         done = subprocess.run(
             command,
+            check=False,
             env=dict(os.environ, **secrets),
             stdin=subprocess.DEVNULL,  # a question ends in an error, not in a hang
             stdout=subprocess.PIPE,

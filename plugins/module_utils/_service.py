@@ -328,7 +328,9 @@ class Service:
             else:
                 good_since = None
             if now >= deadline:
-                what = "it runs as process {0} but does not listen on {1}:{2}".format(process.pid, self._at.host, self._at.port) if process else "there is no process of it"
+                what = "there is no process of it"
+                if process is not None:
+                    what = "it runs as process {0} but does not listen on {1}:{2}".format(process.pid, self._at.host, self._at.port)
                 raise self._error("not started within {0:g} seconds: {1}.{2}".format(limits.timeout, what, self._said(output)), "See the log.", findings)
             time.sleep(_POLL)
 

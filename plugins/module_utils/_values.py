@@ -16,6 +16,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._table impor
 
 # A shorter clear text can occur in a cipher text by chance.
 SHORTEST_TELLING = 4
+# Ansible masks a secret wherever it occurs, so a short one would also mask field names.
+SHORTEST_SALT = 16
 
 
 class Wanted(t.NamedTuple):
@@ -35,6 +37,8 @@ class Values:
     def __init__(self, direct: Client, edge: Client, salt: str) -> None:
         self.direct = direct
         self.edge = edge
+        if len(salt) < SHORTEST_SALT:
+            raise EdgeError("salt", "it must have at least {} characters.".format(SHORTEST_SALT), "Use a random one.")
         self._salt = salt.encode("utf-8")
 
     def read(self, wanted: Wanted) -> t.List[t.Dict[str, t.Any]]:

@@ -52,7 +52,7 @@ options:
         type: bool
         default: false
   salt:
-    description: Key of the fingerprints. Use a random one for each comparison.
+    description: Key of the fingerprints, at least 16 characters. Use a random one for each comparison.
     type: str
     required: true
 requirements:

@@ -13,6 +13,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._values impo
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401
 
 SECRET = "Jane Doe, 123-45-6789"
+SALT = "0123456789abcdef"
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def values(fake):  # noqa: F811
     fake.one = fake.add("incident", description="edge:s:k:Zm9v", note=SECRET, empty="", short="edge:s:k:YWI", state="1")
     fake.clear = {"edge:s:k:Zm9v": SECRET, "edge:s:k:YWI": "YW"}
     client = Client(fake.url, Credentials("edge.automation", "pw"))
-    return Values(client, client.sibling(fake.proxy_url), "salt")
+    return Values(client, client.sibling(fake.proxy_url), SALT)
 
 
 def read(values, fields, **wanted):
@@ -37,7 +38,7 @@ def test_an_encrypted_value(fake, values):  # noqa: F811
         "field": "description",
         "missing": False,
         "empty": False,
-        "digest": hmac.new(b"salt", SECRET.encode(), hashlib.sha256).hexdigest(),
+        "digest": hmac.new(SALT.encode(), SECRET.encode(), hashlib.sha256).hexdigest(),
         "cipher_text_without_proxy": True,
     }
 
@@ -85,10 +86,15 @@ def test_attachments(fake, values):  # noqa: F811
     fake.files[sys_id] = (b"\x00clear\xff", b"EDGEATT1secret")
     (entry,) = read(values, [], sys_id=fake.one, attachments=True)
     assert entry["field"] == "attachment/" + sys_id
-    assert entry["digest"] == hmac.new(b"salt", b"\x00clear\xff", hashlib.sha256).hexdigest()
+    assert entry["digest"] == hmac.new(SALT.encode(), b"\x00clear\xff", hashlib.sha256).hexdigest()
     assert entry["cipher_text_without_proxy"] is True
 
 
 def test_nothing_asked_for():
     with pytest.raises(EdgeError):
         wanted_of({"table": "incident", "sys_id": "1", "query": None, "fields": [], "attachments": False, "limit": 1})
+
+
+def test_a_short_salt(fake):  # noqa: F811
+    with pytest.raises(EdgeError, match="16 characters"):
+        Values(None, None, "short")

@@ -1,0 +1,301 @@
+"""The modules that talk REST, against the lab's instances and proxies."""
+
+import json
+
+import pytest
+from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401
+from edgelab import proxy_home, signing
+from edgelab.instance import seed
+from edgelab.instance.testing import free_port, make_pair
+from edgelab.proxy.testing import Home
+
+pytest_plugins = ("edgelab.proxy.testing",)
+
+RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
+VALIDATION_OFF = {"proxy.skip.config.validate": "true", "proxy.signature.verify": "false"}
+
+
+@pytest.fixture
+def run(request):
+    return request.getfixturevalue("run_module_fixture")
+
+
+class Sides:
+    """A source and a target instance. The target's proxy signs with a key of its own, but its records are signed with the source's."""
+
+    def __init__(self, directory, mariadb, keystores):
+        self.source, self.target = make_pair(directory)
+        self.keystores = keystores
+        signatures = signing.sign_rows(seed.signed_rows(), keystores.customer_key, keystores.servicenow_key)
+        for node in (self.source, self.target):
+            (node.directory / "seed.json").write_text(json.dumps({"signatures": signatures}))
+            node.start()
+        self.proxy = self._proxy(directory, mariadb)
+        self.proxy.start()
+
+    def _proxy(self, directory, mariadb):
+        port, control_port, config = free_port(), free_port(), self.target.config
+        home = proxy_home.build_home(
+            directory / "edge_target_1",
+            name="edge_target_1",
+            port=port,
+            control_port=control_port,
+            target={"host": "127.0.0.1", "port": config["port"], "username": "edge.proxy", "password": self.target.password("edge.proxy")},
+            keystore=self.keystores.other,
+            keystore_password="otherpass",
+            static_iv="0123456789abcdef",
+            known_cleartext="known",
+            ca=config["ca"],
+            tls_cert=config["tls_cert"],
+            tls_key=config["tls_key"],
+            database=mariadb.database(),
+            db_ca=mariadb._authority.ca,
+            properties=VALIDATION_OFF,
+        )
+        return Home(home, type("Files", (), {"ca": config["ca"]}), port, control_port)
+
+    def instance(self, node, user="edge.automation"):
+        return {"host": node.url, "username": user, "password": node.password(user), "ca_path": node.config["ca"]}
+
+    def resign(self, tmp_path, **options):
+        arguments = {"instance": self.instance(self.target), "proxy_url": self.proxy.url, "state_file": str(tmp_path / "state")}
+        return dict(arguments, **options)
+
+    def records(self):
+        return {(table, sys_id): row for table in (RULES, CONFIGURATIONS) for sys_id, row in self.target.raw(table).items()}
+
+    def valid(self, table, row):
+        base = row["sys_created_by"] == "glide.maint"
+        key = self.keystores.servicenow_key if base else self.keystores.other_key
+        return signing.verify(key.public_key(), table, row)
+
+    def close(self):
+        self.proxy.kill()
+        self.source.stop()
+        self.target.stop()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, mariadb, keystores):
+    sides = Sides(tmp_path_factory.mktemp("sides"), mariadb, keystores)
+    yield sides
+    sides.close()
+
+
+@pytest.fixture
+def sides(made):
+    """The two sides, with knobs, faults, and the signatures of rules and configurations put back afterwards."""
+    before = made.records()
+    knobs = {node: node.control("GET", "/knobs") for node in (made.source, made.target)}
+    for node in knobs:
+        node.control("DELETE", "/requests")
+    yield made
+    for node, values in knobs.items():
+        node.control("PUT", "/knobs", values)
+        node.control("DELETE", "/faults")
+    made.proxy.knobs(sign_rest=True)
+    for table in (RULES, CONFIGURATIONS):
+        made.target.put(table, *(row for key, row in before.items() if key[0] == table))
+
+
+def assert_resigned(sides, before):
+    for key, row in sides.records().items():
+        assert sides.valid(key[0], row), row
+        assert row["active"] == before[key]["active"]
+        if row["sys_created_by"] == "glide.maint":
+            assert row == before[key]
+
+
+def most_off(sides, before):
+    """Return how many records that were active before were off at once, by the instance's own record of requests."""
+    off, most = set(), 0
+    for request in sides.target.control("GET", "/requests")["requests"]:
+        parts = request["path"].split("/")
+        if request["method"] != "PATCH" or request["status"] != 200 or (parts[-2], parts[-1]) not in before:
+            continue
+        assert request["via_proxy"] == "edge_target_1"
+        active = json.loads(request["body"]).get("active")
+        if active == "false" and before[parts[-2], parts[-1]]["active"] == "true":
+            off.add(parts[-1])
+        elif active == "true":
+            assert before[parts[-2], parts[-1]]["active"] == "true", "an inactive record was activated"
+            off.discard(parts[-1])
+        most = max(most, len(off))
+    assert not off
+    return most
+
+
+def test_resign(sides, run, tmp_path):
+    before = sides.records()
+    assert not all(sides.valid(key[0], row) for key, row in before.items())
+    planned = run("edge_rule_resign", sides.resign(tmp_path), check=True)
+    assert planned["changed"] and sides.records() == before
+    result = run("edge_rule_resign", sides.resign(tmp_path, max_inactive=3))
+    assert not result.failed, result
+    assert result["totals"] == {"records": 18, "resigned": 14, "skipped": 0, "base": 4, "failed": 0}
+    assert_resigned(sides, before)
+    assert 1 <= most_off(sides, before) <= 3
+    again = run("edge_rule_resign", sides.resign(tmp_path))
+    assert not again.failed and not again["changed"]
+
+
+def test_resign_by_form(sides, run, tmp_path):
+    before = sides.records()
+    sides.proxy.knobs(sign_rest=False)
+    refused = run("edge_rule_resign", sides.resign(tmp_path, transport="table_api"))
+    assert refused.failed and "signature did not change" in refused["msg"]
+    assert {key: row["active"] for key, row in sides.records().items()} == {key: row["active"] for key, row in before.items()}
+    result = run("edge_rule_resign", sides.resign(tmp_path))
+    assert not result.failed, result
+    assert result["transport"] == "form"
+    assert_resigned(sides, before)
+
+
+@pytest.mark.parametrize("refusal", ["forbidden", "silent"])
+def test_resign_without_elevation(sides, run, tmp_path, refusal):
+    before = sides.records()
+    sides.target.knobs(elevation_required=True, elevation_refusal=refusal)
+    result = run("edge_rule_resign", sides.resign(tmp_path, inactive="skip"))
+    assert result.failed and "nothing else was touched" in result["msg"] and "elevated" in result["msg"]
+    assert sides.records() == before
+
+
+def test_resign_with_unreadable_signatures(sides, run, tmp_path):
+    before = sides.records()
+    sides.target.knobs(signature_readable=False)
+    refused = run("edge_rule_resign", sides.resign(tmp_path))
+    assert refused.failed and "canary_proof" in refused["msg"] and sides.records() == before
+    result = run("edge_rule_resign", sides.resign(tmp_path, canary_proof="update", inactive="skip"))
+    assert not result.failed, result
+
+
+FAULTS = [
+    {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}, "body": "{}"},
+    {"kind": "status", "status": 500},
+    {"kind": "reset_before"},
+    {"kind": "reset_after"},
+    {"kind": "html"},
+    {"kind": "partial_json"},
+    {"kind": "unauthorized"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "{}-{}".format(fault["kind"], fault.get("status", "")))
+def test_resign_in_a_storm(sides, run, tmp_path, fault):
+    before = sides.records()
+    path = "/api/now/table/sys_encryption_"
+    for after in (3, 9, 20):
+        sides.target.control("POST", "/faults", dict({"method": "PATCH", "path": path, "after": after, "count": 1}, **fault))
+    result = {}
+    for _attempt in range(4):
+        result = run("edge_rule_resign", sides.resign(tmp_path))
+        if not result.failed:
+            break
+    assert not result.failed, result
+    assert_resigned(sides, before)
+
+
+def test_rules(sides, run):
+    records = run("edge_rule_info", {"instance": sides.instance(sides.target)})["records"]
+    assert len([record for record in records if record["base"]]) == 4
+    assert [record["name"] for record in records if not record["active"]] == ["Retired mail gateway"]
+    assert "incident.short_description" in {record["name"] for record in records}
+    assert all(record["signature_digest"] for record in records)
+
+
+def test_values(sides, run):
+    admin = sides.target.client("demo.user")
+    admin.verify = str(sides.target.config["ca"])
+    clear = "Grüße an Jane"
+    row = admin.post(
+        sides.proxy.url + "/api/now/table/incident", json={"short_description": clear, "u_tax_id": "123-45-6789"}, timeout=10
+    ).json()["result"]
+    attachment = admin.post(
+        sides.proxy.url + "/api/now/attachment/file",
+        params={"table_name": "incident", "table_sys_id": row["sys_id"], "file_name": "a.txt"},
+        data=b"secret file",
+        headers={"Content-Type": "text/plain"},
+        timeout=10,
+    ).json()["result"]
+    record = {"table": "incident", "sys_id": row["sys_id"], "fields": ["short_description", "u_tax_id", "number"], "attachments": True}
+    arguments = {
+        "instance": sides.instance(sides.target, "demo.user"),
+        "proxy_url": sides.proxy.url,
+        "salt": "0123456789abcdef",
+        "records": [record],
+    }
+    result = run("edge_value_info", arguments)
+    assert not result.failed, result
+    found = {entry["field"]: entry["cipher_text_without_proxy"] for entry in result["values"]}
+    assert found == {"short_description": True, "u_tax_id": True, "number": False, "attachment/" + attachment["sys_id"]: True}
+    assert clear not in json.dumps(result) and "6789" not in json.dumps(result["values"])
+
+
+def test_proxy_record(sides, run):
+    arguments = {"instance": sides.instance(sides.target), "name": "edge_new", "host": "h", "port": 8443, "status": "Authenticated"}
+    assert run("edge_proxy_record", arguments, check=True)["changed"]
+    made = run("edge_proxy_record", arguments)
+    assert not made.failed and made["record"]["status"] == "Authenticated", made
+    assert not run("edge_proxy_record", arguments)["changed"]
+    assert "edge_new" in {row["name"] for row in run("edge_proxy_record_info", {"instance": arguments["instance"]})["records"]}
+    sides.target.knobs(authenticate_by_rest=False)
+    refused = run("edge_proxy_record", dict(arguments, status="Unauthenticated"))
+    assert refused.failed and "click Authenticate" in refused["msg"]
+    assert run("edge_proxy_record", dict(arguments, state="absent"))["changed"]
+    assert not run("edge_proxy_record", dict(arguments, state="absent"))["changed"]
+
+
+def test_service_account(sides, run):
+    arguments = {"instance": sides.instance(sides.target, "admin"), "username": "edge.second", "password": "brand-new-password"}
+    made = run("edge_service_account", arguments)
+    assert not made.failed and made["changed"] and made["proven"], made
+    assert not run("edge_service_account", arguments)["changed"]
+    changed = run("edge_service_account", dict(arguments, password="another-password"))
+    assert changed["changed"] and changed["proven"]
+    assert "another-password" not in json.dumps(changed)
+
+
+def test_instance(sides, run):
+    source = sides.instance(sides.source)
+    result = run(
+        "edge_instance_info",
+        {"instance": source, "production_of": "acmetest", "tables": ["clone_instance", "u_nothing"], "properties": ["instance_name"]},
+    )
+    assert (result["name"], result["version"], result["production"]) == ("acmeprod", "Zurich", False), result
+    assert result["roles"] == ["clone_admin"] and abs(result["clock_skew_s"]) < 2
+    assert result["tables_readable"] == {"clone_instance": True, "u_nothing": False}
+    assert run("edge_instance_info", {"instance": source})["production"] is True
+
+
+# The last one, since it replaces the target and its accounts.
+def test_clone(sides, run, tmp_path):
+    """From the request to a target that can be used, through its downtime."""
+    sides.source.knobs(clone_speed=4, stage_seconds={"Node repoint": 8})
+    source, target = sides.instance(sides.source), sides.instance(sides.target)
+    none = run("instance_clone_info", {"instance": source, "target": "acmetest"})
+    assert none.failed and "no open clone" in none["msg"]
+    admin = sides.source.client("admin")
+    own = {row["instance_name"]: row["sys_id"] for row in sides.source.raw("instance").values()}
+    request = {"source_instance": own["acmeprod"], "target_instance": own["acmetest"], "state": "Requested", "clone_type": "backup-based"}
+    profile = sides.source.find("clone_profile", name="System Profile")[0]["sys_id"]
+    sides.source.control("POST", "/backup")
+    answer = admin.post(sides.source.table("clone_instance"), json=dict(request, profile=profile), timeout=10)
+    assert answer.status_code == 201, answer.text
+    options = {"instance": source, "target_instance": target, "poll_interval": 1, "wait_timeout": 120, "cleanup_grace": 3}
+    # The source's users come along, and with them the password.
+    after = dict(target, password=sides.source.password("edge.automation"))
+    early = run("instance_clone_info", dict(options, target="acmetest", wait_for="active"))
+    assert not early.failed, early
+    number = early["clone"]["number"]
+    ready = run(
+        "instance_clone_info",
+        dict(options, number=number, wait_for="ready", target_instance=after, progress_file=str(tmp_path / "progress")),
+    )
+    assert not ready.failed, ready
+    clone = ready["clone"]
+    assert (clone["phase"], clone["source"], clone["target"]) == ("completed", "acmeprod", "acmetest")
+    assert clone["backup_completed"] and clone["backup_started"] <= clone["backup_completed"]
+    assert clone["preservers"][0]["table"] == "sys_properties" and clone["exclusions"] == ["sys_audit"]
+    assert ready["cleanup_running"] is False
+    assert not sides.target.raw("sys_trigger")
+    assert (tmp_path / "progress").read_text().count("\n") > 3
