@@ -52,6 +52,7 @@ lint: setup ## ruff, mypy, ansible-lint with the production profile
 sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
 	@rm -rf $(TREE) && mkdir -p $(TREE)
 	@git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - | tar -xf - -C $(TREE)
+	@git -C $(TREE) init --quiet  # ansible-test asks git which files there are
 	@tests/sanity/prepare
 	cd $(TREE) && ansible-test sanity --python 3.11 --color no
 
