@@ -25,12 +25,12 @@ GRANTS = {
     "edge_proxy": (r"GRANT SELECT, INSERT, UPDATE, DELETE ON `edgeencryption`.* TO {account}",),
     "edge_clone_read": (
         r"GRANT SELECT, SHOW VIEW, TRIGGER ON `edgeencryption`.* TO {account}",
-        r"GRANT RELOAD, BINLOG MONITOR, PROCESS ON *.* TO {account}",
+        r"GRANT RELOAD, PROCESS ON *.* TO {account}",
     ),
     "edge_clone_write": (
-        r"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW ON `edgeencryption`.* TO {account}",
-        r"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW ON `edgeencryption\_%`.* TO {account}",
-        r"GRANT RELOAD, BINLOG MONITOR, PROCESS ON *.* TO {account}",
+        r"GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW ON `edgeencryption`.* TO {account}",
+        r"GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW ON `edgeencryption\_%`.* TO {account}",
+        r"GRANT RELOAD, PROCESS ON *.* TO {account}",
     ),
 }
 CLONE_USER = {"source": "edge_clone_read", "target": "edge_clone_write"}
