@@ -6,6 +6,7 @@
 
 """Reads the log of a proxy from a known position on, across rotation, and knows the documented lines."""
 
+import contextlib
 import os
 import re
 import time
@@ -69,12 +70,17 @@ class Findings:
                 continue
             if len(self.failures) < _KEEP:
                 self.failures.append(line)
-            for kind, pattern in (("rule", _RULE), ("configuration", _CONFIGURATION)):
-                found = pattern.search(line)
-                # The name of a configuration is "table"."column", with the quotes.
-                item = {"kind": kind, "name": found.group("name").replace('"', "") if kind == "configuration" else found.group("name")} if found else None
-                if item and item not in self.validation:
-                    self.validation.append(item)
+            rule, configuration = _RULE.search(line), _CONFIGURATION.search(line)
+            if rule:
+                self._note("rule", rule.group("name"))
+            if configuration:
+                # The name is "table"."column", with the quotes.
+                self._note("configuration", configuration.group("name").replace('"', ""))
+
+    def _note(self, kind: str, name: str) -> None:
+        item = {"kind": kind, "name": name}
+        if item not in self.validation:
+            self.validation.append(item)
 
 
 class Log:
@@ -152,8 +158,9 @@ class Log:
         if self._inode and os.path.isdir(folder):
             for entry in os.scandir(folder):
                 if entry.name.startswith(stem) and entry.name != name and not entry.name.endswith((".gz", ".zip")):
-                    found = entry.stat()
-                    rotated.append((found.st_mtime, entry.path, found.st_ino))
+                    with contextlib.suppress(FileNotFoundError):
+                        found = entry.stat()
+                        rotated.append((found.st_mtime, entry.path, found.st_ino))
         rotated.sort()
         marks = [index for index, item in enumerate(rotated) if item[2] == self._inode]
         return [path for _mtime, path, _inode in (rotated[marks[0] :] if marks else [])] + ([self.path] if present else [])

@@ -239,8 +239,7 @@ class Service:
             return None
         began = time.monotonic()
         self.check_startable()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._at.pid_file)  # with a stale one, startup.sh could take a foreign process for the proxy
+        self._remove_pid_file()  # with a stale one, startup.sh could take a foreign process for the proxy
         self.log = Log(self._at.log_file)
         self.log_offset = str(self.log)
         with tempfile.TemporaryFile() as output:
@@ -258,6 +257,9 @@ class Service:
         began = time.monotonic()
         self.log_offset = str(Log(self._at.log_file))
         members = set(_process.family(process)) if process else set()
+        number = self._read_pid_file()[0]
+        if number and self._process_of_pid_file() is None and _process.identify(number) is not None:
+            self._remove_pid_file()  # shutdown.sh would stop a foreign process
         with tempfile.TemporaryFile() as output:
             launcher = self._launch("stop", output)
             gone = self._wait_gone(process, members, launcher, limits.timeout)
@@ -358,12 +360,18 @@ class Service:
             time.sleep(_POLL)
         self.check_port()
 
-    @staticmethod
-    def _signal(processes: t.Iterable[Process], number: int) -> None:
+    def _signal(self, processes: t.Iterable[Process], number: int) -> None:
         for process in processes:
             if _process.alive(process):
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     os.kill(process.pid, number)
+                except ProcessLookupError:
+                    continue
+                except PermissionError:
+                    raise self._error(
+                        "{0} belongs to another user and cannot be signalled.".format(_process.describe(process.pid)),
+                        "Run this as the user of the proxy or as root.",
+                    ) from None
 
     def _command(self, action: str) -> t.List[str]:
         if self._at.unit:
@@ -419,6 +427,14 @@ class Service:
         except OSError as exc:
             raise self._error("its pid file {0} cannot be read: {1}.".format(self._at.pid_file, exc.strerror), "") from exc
         return (int(text) if re.match(r"[0-9]{1,9}\Z", text) else 0), written
+
+    def _remove_pid_file(self) -> None:
+        try:
+            os.unlink(self._at.pid_file)
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            raise self._error("its stale pid file {0} cannot be removed: {1}.".format(self._at.pid_file, exc.strerror), "") from exc
 
     def _pid_file_is_dead(self) -> bool:
         """Tell whether the pid file (a new one: the start removed an old one) names a process that has ended."""

@@ -10,6 +10,7 @@ description:
   - A proxy counts as started when a new process of it runs, accepts connections, logs no failure that KB0621218 documents, and all of this is
     still so O(settle) seconds later. Its start script reports success before any of that is known.
   - A proxy counts as stopped when its processes, known by number and start time, have ended and nothing listens on its port.
+  - A start that fails leaves the proxy as it is then, and returns the last lines of its log.
   - Can hold a proxy down, so that no person, watchdog or reboot starts it.
 author:
   - edge_encryption.clone contributors (@edge-encryption)

@@ -31,7 +31,7 @@ WantedBy=multi-user.target
 """
 
 # start, stop, show and daemon-reload of one unit, as systemd 252 answers; the file `restarting` stands for its auto-restart.
-STAND_IN = r'''#!{python}
+STAND_IN = r'''#!{python} -SE
 import os, re, subprocess, sys
 arguments = [item for item in sys.argv[1:] if not item.startswith("--")]
 action, unit = arguments[0], (arguments + [None])[1]
