@@ -27,9 +27,7 @@ _CONFIGURATION = re.compile(r"Encryption configuration for field '(?P<name>.+?)'
 _UNAUTHENTICATED = "has not yet been authenticated by the instance"
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ")
-_NAMED_SECRET = re.compile(
-    r"((?:[\w.-]*(?:password|passphrase|passwd|secret|static\.iv|known\.cleartext))\"?\s*[=:]\s*)\S+", re.IGNORECASE
-)
+_NAMED_SECRET = re.compile(r"((?:[\w.-]*(?:password|passphrase|passwd|secret|static\.iv|known\.cleartext))\"?\s*[=:]\s*)\S+", re.IGNORECASE)
 _URL_SECRET = re.compile(r"(//[^/\s:@]+:)[^/\s@]+@")
 _MASK = "********"
 _KEEP = 200  # failure lines
@@ -96,7 +94,9 @@ class Log:
                 inode, offset = position.split(":")
                 self._inode, self._offset = int(inode), int(offset)
             except ValueError:
-                raise LogError(path, "{0!r} is no position in a log.".format(position), "Use the log_offset of an earlier result.") from None
+                raise LogError(
+                    path, "{0!r} is no position in a log.".format(position), "Use the log_offset of an earlier result."
+                ) from None
 
     def __str__(self) -> str:
         return "{0}:{1}".format(self._inode, self._offset)
@@ -105,7 +105,7 @@ class Log:
         """Give every line that was completed since the last call."""
         for path in self._files():
             try:
-                stream = open(path, "rb")
+                stream = open(path, "rb")  # noqa: SIM115 (closed below)
             except FileNotFoundError:
                 continue  # rotated away between the listing and now; the next call finds it by its inode
             except OSError as exc:

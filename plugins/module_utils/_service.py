@@ -10,8 +10,8 @@ import contextlib
 import datetime
 import os
 import re
-import signal
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -29,7 +29,13 @@ _TERM_GRACE = 10.0
 # A pid file is written a moment after its process has started; a process that is clearly younger got the number later.
 _PID_FILE_SLACK = 5.0
 _SYSTEMD_RUNS = "/run/systemd/system"
-_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 
 
 class ServiceError(EdgeError):
@@ -223,7 +229,9 @@ class Service:
         if sockets:
             names = [_process.describe(pid) for pid in sorted(_process.owners(sockets))]
             raise self._error(
-                "port {0} is in use by {1}, which is not this proxy.".format(self._at.port, ", ".join(names) or "a process of another user"),
+                "port {0} is in use by {1}, which is not this proxy.".format(
+                    self._at.port, ", ".join(names) or "a process of another user"
+                ),
                 "Stop it, or correct the options host, port and pid_file.",
             )
 
@@ -279,7 +287,9 @@ class Service:
             if not gone:
                 raise self._error(
                     "it did not stop within {0:g} seconds, nor after SIGTERM ({1}).{2}".format(
-                        limits.timeout, ", ".join(_process.describe(item.pid) for item in members if _process.alive(item)), self._said(output)
+                        limits.timeout,
+                        ", ".join(_process.describe(item.pid) for item in members if _process.alive(item)),
+                        self._said(output),
                     ),
                     "Look into its log; kill=true ends it with SIGKILL.",
                 )
@@ -305,7 +315,9 @@ class Service:
             if findings.failures:
                 raise self._error("it reported a failure while starting: {0}".format(findings.failures[0]), "", findings)
             if launcher is not None and launcher.poll() not in (None, 0):
-                raise self._error("{0} ended with code {1}.{2}".format(self._command("start")[0], launcher.poll(), self._said(output)), "", findings)
+                raise self._error(
+                    "{0} ended with code {1}.{2}".format(self._command("start")[0], launcher.poll(), self._said(output)), "", findings
+                )
             process = self.find()
             if seen is not None and not _process.alive(seen):
                 raise self._error("its process {0} ended while it was starting.".format(seen.pid), "See the log.", findings)
@@ -333,7 +345,9 @@ class Service:
                 what = "there is no process of it"
                 if process is not None:
                     what = "it runs as process {0} but does not listen on {1}:{2}".format(process.pid, self._at.host, self._at.port)
-                raise self._error("not started within {0:g} seconds: {1}.{2}".format(limits.timeout, what, self._said(output)), "See the log.", findings)
+                raise self._error(
+                    "not started within {0:g} seconds: {1}.{2}".format(limits.timeout, what, self._said(output)), "See the log.", findings
+                )
             time.sleep(_POLL)
 
     def _wait_gone(

@@ -16,7 +16,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 
 # The helper of the unit tests that runs a module's real main().
@@ -25,7 +24,7 @@ _unit = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_unit)
 run_module = _unit.run_module
 
-DAEMON = r'''
+DAEMON = r"""
 import json, os, signal, socket, sys, time
 home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 knobs = json.load(open(os.path.join(home, "knobs.json")))
@@ -85,7 +84,7 @@ while True:
     kept.append(server.accept()[0])
     if len(kept) > 50:
         kept.pop(0).close()
-'''
+"""
 
 STARTUP = """#!/bin/sh
 # Like the Tanuki wrapper: returns 0 at once, whatever becomes of the start.
@@ -120,9 +119,9 @@ class FakeHome:
         for folder in ("bin", "conf", "logs"):
             (path / folder).mkdir(parents=True)
         (path / "conf" / "edgeencryption.properties").write_text(
-            "edgeencryption.proxy.host = 127.0.0.1\n"
-            "edgeencryption.proxy.https.port = {0}\n"
-            "edgeencryption.db.password = {1}\n".format(self.port, SECRET)
+            "edgeencryption.proxy.host = 127.0.0.1\nedgeencryption.proxy.https.port = {0}\nedgeencryption.db.password = {1}\n".format(
+                self.port, SECRET
+            )
         )
         (path / "bin" / "daemon.py").write_text(DAEMON)
         self.script("startup.sh", STARTUP.format(python=sys.executable))

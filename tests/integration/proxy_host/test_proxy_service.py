@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+
 def wait_for(condition):
     deadline = time.monotonic() + 5
     while not condition():
@@ -23,7 +24,7 @@ def wait_for(condition):
 WARN = "WARN This Edge Encryption proxy has not yet been authenticated by the instance."
 STARTUP_FAILURE = (
     "ERROR Error occured during proxy startup: Failed get edge encryption configuration from the ServiceNow instance: "
-    "Encryption configuration for field '\"change_request\".\"short_description\"' failed signature validation. "
+    'Encryption configuration for field \'"change_request"."short_description"\' failed signature validation. '
     "Contact support to restore the encryption configurations."
 )
 RULE_FAILURE = "ERROR Edge Encryption rule : 'Customer's rule' does not have a valid signature"
@@ -38,8 +39,6 @@ def info(run_module, home, **args):
     for name in ("settle", "timeout"):
         options.pop(name)
     return run_module("proxy_service_info", options)
-
-
 
 
 def test_starts_stops_and_is_idempotent(run_module, home):

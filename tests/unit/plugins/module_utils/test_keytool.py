@@ -9,7 +9,6 @@ import stat
 import tempfile
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _keytool
 from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._keytool import KeytoolError
@@ -56,10 +55,9 @@ def test_keytool_that_hangs(tmp_path, monkeypatch):
 
 def test_private_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(ZeroDivisionError):
-        with _keytool.private_folder() as folder:
-            assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-            raise ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError), _keytool.private_folder() as folder:
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        raise ZeroDivisionError()
     assert os.listdir(str(tmp_path)) == []
 
 

@@ -5,7 +5,6 @@
 """Options and machine facts; starting and stopping is tested with real processes in tests/integration/proxy_host."""
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold, _service
 from ansible_collections.edge_encryption.clone.plugins.module_utils._service import ServiceError
 
@@ -57,11 +56,11 @@ def test_properties_are_not_needed_when_host_and_port_are_given(home):
 
 
 def test_unit_of_this_home_only(home):
-    unit(home, "a.service", "/usr/bin/authbind --deep \"{0}2/startup.sh\"".format(home))
+    unit(home, "a.service", '/usr/bin/authbind --deep "{0}2/startup.sh"'.format(home))
     unit(home, "b.service", "{0}/startup.sh.old".format(home))
     unit(home, "c.timer", "{0}/startup.sh".format(home))
     assert locate(home).manager == "scripts"
-    unit(home, "edge.service", "/usr/bin/authbind --deep \"{0}/startup.sh\"".format(home))
+    unit(home, "edge.service", '/usr/bin/authbind --deep "{0}/startup.sh"'.format(home))
     found = locate(home)
     assert (found.manager, found.unit) == ("systemd", "edge.service")
     assert locate(home, manager="scripts").unit is None
