@@ -71,7 +71,8 @@ options:
     description:
       - How the proxy is started and stopped.
       - V(scripts) uses C(startup.sh) and C(shutdown.sh) of the install directory, V(systemd) uses O(unit).
-      - With V(auto) it is O(unit), else the unit whose file starts C(startup.sh) of this directory, as KB0622995 shows it, else the scripts.
+      - With V(auto) it is O(unit), else the unit whose file starts C(startup.sh) of this directory, as KB0622995 shows it, else
+        the scripts.
     type: str
     choices: [auto, scripts, systemd]
     default: auto

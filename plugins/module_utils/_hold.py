@@ -129,15 +129,13 @@ def systemctl(*arguments: str) -> str:
     """Run systemctl and return what it printed."""
     command = ["systemctl", "--no-ask-password"] + list(arguments)
     try:
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
-        )
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     except FileNotFoundError:
         raise HoldError("systemctl", "not found on this host.", "Set manager=scripts.") from None
     except subprocess.TimeoutExpired:
         raise HoldError("systemctl " + arguments[0], "it did not answer within 60 seconds.") from None
     if done.returncode != 0:
-        raise HoldError("systemctl " + " ".join(arguments), "it failed: {0}".format(done.stderr.decode("utf-8", "replace").strip()))
+        raise HoldError("systemctl " + " ".join(arguments), "it failed: {0}".format(done.stdout.decode("utf-8", "replace").strip()))
     return done.stdout.decode("utf-8", "replace")
 
 

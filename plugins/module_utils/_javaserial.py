@@ -132,7 +132,7 @@ class ObjectReader:
         described = self._class()
         result = {"class": described.name if described else ""}  # type: t.Dict[str, t.Any]
         self._keep(result)
-        chain = []
+        chain = []  # type: t.List[_Class]
         while described is not None and len(chain) < _MAX_DEPTH:
             chain.append(described)
             described = described.parent

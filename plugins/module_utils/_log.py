@@ -6,6 +6,7 @@
 
 """Reads the log of a proxy from a known position on, across rotation, and knows the documented lines."""
 
+import contextlib
 import os
 import re
 import time
@@ -26,9 +27,7 @@ _CONFIGURATION = re.compile(r"Encryption configuration for field '(?P<name>.+?)'
 _UNAUTHENTICATED = "has not yet been authenticated by the instance"
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ")
-_NAMED_SECRET = re.compile(
-    r"((?:[\w.-]*(?:password|passphrase|passwd|secret|static\.iv|known\.cleartext))\"?\s*[=:]\s*)\S+", re.IGNORECASE
-)
+_NAMED_SECRET = re.compile(r"((?:[\w.-]*(?:password|passphrase|passwd|secret|static\.iv|known\.cleartext))\"?\s*[=:]\s*)\S+", re.IGNORECASE)
 _URL_SECRET = re.compile(r"(//[^/\s:@]+:)[^/\s@]+@")
 _MASK = "********"
 _KEEP = 200  # failure lines
@@ -69,12 +68,17 @@ class Findings:
                 continue
             if len(self.failures) < _KEEP:
                 self.failures.append(line)
-            for kind, pattern in (("rule", _RULE), ("configuration", _CONFIGURATION)):
-                found = pattern.search(line)
-                # The name of a configuration is "table"."column", with the quotes.
-                item = {"kind": kind, "name": found.group("name").replace('"', "") if kind == "configuration" else found.group("name")} if found else None
-                if item and item not in self.validation:
-                    self.validation.append(item)
+            rule, configuration = _RULE.search(line), _CONFIGURATION.search(line)
+            if rule:
+                self._note("rule", rule.group("name"))
+            if configuration:
+                # The name is "table"."column", with the quotes.
+                self._note("configuration", configuration.group("name").replace('"', ""))
+
+    def _note(self, kind: str, name: str) -> None:
+        item = {"kind": kind, "name": name}
+        if item not in self.validation:
+            self.validation.append(item)
 
 
 class Log:
@@ -90,7 +94,9 @@ class Log:
                 inode, offset = position.split(":")
                 self._inode, self._offset = int(inode), int(offset)
             except ValueError:
-                raise LogError(path, "{0!r} is no position in a log.".format(position), "Use the log_offset of an earlier result.") from None
+                raise LogError(
+                    path, "{0!r} is no position in a log.".format(position), "Use the log_offset of an earlier result."
+                ) from None
 
     def __str__(self) -> str:
         return "{0}:{1}".format(self._inode, self._offset)
@@ -99,7 +105,7 @@ class Log:
         """Give every line that was completed since the last call."""
         for path in self._files():
             try:
-                stream = open(path, "rb")
+                stream = open(path, "rb")  # noqa: SIM115 (closed below)
             except FileNotFoundError:
                 continue  # rotated away between the listing and now; the next call finds it by its inode
             except OSError as exc:
@@ -152,8 +158,9 @@ class Log:
         if self._inode and os.path.isdir(folder):
             for entry in os.scandir(folder):
                 if entry.name.startswith(stem) and entry.name != name and not entry.name.endswith((".gz", ".zip")):
-                    found = entry.stat()
-                    rotated.append((found.st_mtime, entry.path, found.st_ino))
+                    with contextlib.suppress(FileNotFoundError):
+                        found = entry.stat()
+                        rotated.append((found.st_mtime, entry.path, found.st_ino))
         rotated.sort()
         marks = [index for index, item in enumerate(rotated) if item[2] == self._inode]
         return [path for _mtime, path, _inode in (rotated[marks[0] :] if marks else [])] + ([self.path] if present else [])

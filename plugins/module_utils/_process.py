@@ -7,6 +7,7 @@
 """Processes by identity (number and start), and who listens on a port, out of Linux's /proc."""
 
 import binascii
+import functools
 import os
 import socket
 import struct
@@ -94,10 +95,7 @@ def belongs_to(pid: int, folder: str) -> bool:
 
 def listening(host: str, port: int) -> t.Set[int]:
     """Return the inodes of sockets that listen on the port, on an address of the host or on all addresses."""
-    try:
-        addresses = {str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except socket.gaierror:
-        addresses = set()  # nobody can connect to that name, but the port may still be taken
+    addresses = _resolve(host)
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -112,6 +110,14 @@ def listening(host: str, port: int) -> t.Set[int]:
                 if not addresses or text in addresses or text in ("0.0.0.0", "::"):
                     found.add(int(row[9]))
     return found
+
+
+@functools.lru_cache(maxsize=None)
+def _resolve(host: str) -> t.FrozenSet[str]:
+    try:
+        return frozenset(str(item[4][0]) for item in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except socket.gaierror:
+        return frozenset()  # nobody can connect to that name, but the port may still be taken
 
 
 def owners(inodes: t.Set[int]) -> t.Set[int]:

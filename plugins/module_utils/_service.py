@@ -10,8 +10,8 @@ import contextlib
 import datetime
 import os
 import re
-import signal
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -29,7 +29,13 @@ _TERM_GRACE = 10.0
 # A pid file is written a moment after its process has started; a process that is clearly younger got the number later.
 _PID_FILE_SLACK = 5.0
 _SYSTEMD_RUNS = "/run/systemd/system"
-_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 
 
 class ServiceError(EdgeError):
@@ -223,7 +229,9 @@ class Service:
         if sockets:
             names = [_process.describe(pid) for pid in sorted(_process.owners(sockets))]
             raise self._error(
-                "port {0} is in use by {1}, which is not this proxy.".format(self._at.port, ", ".join(names) or "a process of another user"),
+                "port {0} is in use by {1}, which is not this proxy.".format(
+                    self._at.port, ", ".join(names) or "a process of another user"
+                ),
                 "Stop it, or correct the options host, port and pid_file.",
             )
 
@@ -239,8 +247,7 @@ class Service:
             return None
         began = time.monotonic()
         self.check_startable()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._at.pid_file)  # with a stale one, startup.sh could take a foreign process for the proxy
+        self._remove_pid_file()  # with a stale one, startup.sh could take a foreign process for the proxy
         self.log = Log(self._at.log_file)
         self.log_offset = str(self.log)
         with tempfile.TemporaryFile() as output:
@@ -258,6 +265,9 @@ class Service:
         began = time.monotonic()
         self.log_offset = str(Log(self._at.log_file))
         members = set(_process.family(process)) if process else set()
+        number = self._read_pid_file()[0]
+        if number and self._process_of_pid_file() is None and _process.identify(number) is not None:
+            self._remove_pid_file()  # shutdown.sh would stop a foreign process
         with tempfile.TemporaryFile() as output:
             launcher = self._launch("stop", output)
             gone = self._wait_gone(process, members, launcher, limits.timeout)
@@ -277,7 +287,9 @@ class Service:
             if not gone:
                 raise self._error(
                     "it did not stop within {0:g} seconds, nor after SIGTERM ({1}).{2}".format(
-                        limits.timeout, ", ".join(_process.describe(item.pid) for item in members if _process.alive(item)), self._said(output)
+                        limits.timeout,
+                        ", ".join(_process.describe(item.pid) for item in members if _process.alive(item)),
+                        self._said(output),
                     ),
                     "Look into its log; kill=true ends it with SIGKILL.",
                 )
@@ -303,7 +315,9 @@ class Service:
             if findings.failures:
                 raise self._error("it reported a failure while starting: {0}".format(findings.failures[0]), "", findings)
             if launcher is not None and launcher.poll() not in (None, 0):
-                raise self._error("{0} ended with code {1}.{2}".format(self._command("start")[0], launcher.poll(), self._said(output)), "", findings)
+                raise self._error(
+                    "{0} ended with code {1}.{2}".format(self._command("start")[0], launcher.poll(), self._said(output)), "", findings
+                )
             process = self.find()
             if seen is not None and not _process.alive(seen):
                 raise self._error("its process {0} ended while it was starting.".format(seen.pid), "See the log.", findings)
@@ -331,7 +345,9 @@ class Service:
                 what = "there is no process of it"
                 if process is not None:
                     what = "it runs as process {0} but does not listen on {1}:{2}".format(process.pid, self._at.host, self._at.port)
-                raise self._error("not started within {0:g} seconds: {1}.{2}".format(limits.timeout, what, self._said(output)), "See the log.", findings)
+                raise self._error(
+                    "not started within {0:g} seconds: {1}.{2}".format(limits.timeout, what, self._said(output)), "See the log.", findings
+                )
             time.sleep(_POLL)
 
     def _wait_gone(
@@ -358,12 +374,18 @@ class Service:
             time.sleep(_POLL)
         self.check_port()
 
-    @staticmethod
-    def _signal(processes: t.Iterable[Process], number: int) -> None:
+    def _signal(self, processes: t.Iterable[Process], number: int) -> None:
         for process in processes:
             if _process.alive(process):
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     os.kill(process.pid, number)
+                except ProcessLookupError:
+                    continue
+                except PermissionError:
+                    raise self._error(
+                        "{0} belongs to another user and cannot be signalled.".format(_process.describe(process.pid)),
+                        "Run this as the user of the proxy or as root.",
+                    ) from None
 
     def _command(self, action: str) -> t.List[str]:
         if self._at.unit:
@@ -419,6 +441,14 @@ class Service:
         except OSError as exc:
             raise self._error("its pid file {0} cannot be read: {1}.".format(self._at.pid_file, exc.strerror), "") from exc
         return (int(text) if re.match(r"[0-9]{1,9}\Z", text) else 0), written
+
+    def _remove_pid_file(self) -> None:
+        try:
+            os.unlink(self._at.pid_file)
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            raise self._error("its stale pid file {0} cannot be removed: {1}.".format(self._at.pid_file, exc.strerror), "") from exc
 
     def _pid_file_is_dead(self) -> bool:
         """Tell whether the pid file (a new one: the start removed an old one) names a process that has ended."""

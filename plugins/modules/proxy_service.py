@@ -7,9 +7,10 @@ DOCUMENTATION = r"""
 module: proxy_service
 short_description: Start, stop or restart an Edge Encryption proxy and prove it
 description:
-  - A proxy counts as started when a new process of it runs, accepts connections, logs no failure that KB0621218 documents, and all of this is
-    still so O(settle) seconds later. Its start script reports success before any of that is known.
+  - A proxy counts as started when a new process of it runs, accepts connections, logs no failure that KB0621218 documents, and
+    all of this is still so O(settle) seconds later. Its start script reports success before any of that is known.
   - A proxy counts as stopped when its processes, known by number and start time, have ended and nothing listens on its port.
+  - A start that fails leaves the proxy as it is then, and returns the last lines of its log.
   - Can hold a proxy down, so that no person, watchdog or reboot starts it.
 author:
   - edge_encryption.clone contributors (@edge-encryption)
@@ -189,7 +190,6 @@ log_tail:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 

@@ -16,6 +16,7 @@ import sys
 import time
 
 import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 
 # The helper of the unit tests that runs a module's real main().
 _spec = importlib.util.spec_from_file_location("unit_conftest", str(pathlib.Path(__file__).parents[2] / "unit" / "conftest.py"))
@@ -23,7 +24,7 @@ _unit = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_unit)
 run_module = _unit.run_module
 
-DAEMON = r'''
+DAEMON = r"""
 import json, os, signal, socket, sys, time
 home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 knobs = json.load(open(os.path.join(home, "knobs.json")))
@@ -83,14 +84,14 @@ while True:
     kept.append(server.accept()[0])
     if len(kept) > 50:
         kept.pop(0).close()
-'''
+"""
 
 STARTUP = """#!/bin/sh
 # Like the Tanuki wrapper: returns 0 at once, whatever becomes of the start.
 cd "$(dirname "$0")" || exit 1
 if [ -e bin/start_fails ]; then echo "wrapper-linux-x86-32: not found" >&2; exit 127; fi
 if [ -e bin/edgeencryption.pid ] && kill -0 "$(cat bin/edgeencryption.pid)" 2>/dev/null; then echo "already running" >&2; exit 1; fi
-{python} bin/daemon.py </dev/null >/dev/null 2>&1 &
+{python} -SE bin/daemon.py </dev/null >/dev/null 2>&1 &
 echo $! > bin/edgeencryption.pid
 echo "Starting Edge Encryption... done."
 """
@@ -100,7 +101,7 @@ cd "$(dirname "$0")" || exit 1
 if [ -e bin/shutdown_hangs ]; then exec sleep 300; fi
 pid="$(cat bin/edgeencryption.pid)" || exit 1
 kill -TERM "$pid" 2>/dev/null
-while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+while [ -e "/proc/$pid/exe" ]; do sleep 0.05; done  # a zombie, which some init reaps late, has no exe
 rm -f bin/edgeencryption.pid
 """
 
@@ -118,9 +119,9 @@ class FakeHome:
         for folder in ("bin", "conf", "logs"):
             (path / folder).mkdir(parents=True)
         (path / "conf" / "edgeencryption.properties").write_text(
-            "edgeencryption.proxy.host = 127.0.0.1\n"
-            "edgeencryption.proxy.https.port = {0}\n"
-            "edgeencryption.db.password = {1}\n".format(self.port, SECRET)
+            "edgeencryption.proxy.host = 127.0.0.1\nedgeencryption.proxy.https.port = {0}\nedgeencryption.db.password = {1}\n".format(
+                self.port, SECRET
+            )
         )
         (path / "bin" / "daemon.py").write_text(DAEMON)
         self.script("startup.sh", STARTUP.format(python=sys.executable))
@@ -135,7 +136,7 @@ class FakeHome:
         (self.path / "knobs.json").write_text(json.dumps(dict(values, port=self.port, secret=SECRET)))
 
     def args(self, **values: object) -> dict:
-        return dict(dict(home=str(self.path), manager="scripts", settle=0.4, timeout=8), **values)
+        return dict(dict(home=str(self.path), manager="scripts", settle=0.3, timeout=8), **values)
 
     def pid(self) -> int:
         return int(self.pid_file.read_text())
@@ -186,7 +187,8 @@ def wait_for(condition, seconds: float = 5) -> None:
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path, monkeypatch):
+    monkeypatch.setattr(_service, "_POLL", 0.05)
     fake = FakeHome(pathlib.Path(os.path.realpath(str(tmp_path))) / "EdgeProxy_443")
     yield fake
     fake.clean()

@@ -16,7 +16,6 @@ import tempfile
 
 import jks
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _jceks
 
 PASSWORD = "changeme"
@@ -33,8 +32,22 @@ class Store:
     def run(self, *arguments: str) -> str:
         # Few iterations, for speed; two tests below take many.
         few = "-J-Djdk.jceks.iterationCount=10000"
-        command = [self._keytool, "-J-Duser.language=en", "-J-XX:TieredStopAtLevel=1", few, *arguments, "-keystore", str(self.path), "-storetype", self._kind, "-storepass", self.password]
-        return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
+        command = [
+            self._keytool,
+            "-J-Duser.language=en",
+            "-J-XX:TieredStopAtLevel=1",
+            few,
+            *arguments,
+            "-keystore",
+            str(self.path),
+            "-storetype",
+            self._kind,
+            "-storepass",
+            self.password,
+        ]
+        return subprocess.run(
+            command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ).stdout.decode()
 
     def secret(self, alias: str, size: int = 128, *more: str) -> None:
         self.run("-genseckey", "-alias", alias, "-keyalg", "aes", "-keysize", str(size), *more)
@@ -138,7 +151,9 @@ def test_listing_of_some_aliases(run_module, stores):
 
 
 @pytest.mark.parametrize(
-    "alias", ["aes256prod", "edgesign", "servicenow"] + [pytest.param(alias, marks=pytest.mark.long) for alias in ("aes128prod", "curve", "tripledes")]
+    "alias",
+    ["aes256prod", "edgesign", "servicenow"]
+    + [pytest.param(alias, marks=pytest.mark.long) for alias in ("aes128prod", "curve", "tripledes")],
 )
 def test_copy(run_module, stores, alias):
     source, target = stores
@@ -218,7 +233,10 @@ def test_export_and_import_of_the_container(run_module, stores):
     assert wrong.failed and "password does not fit" in wrong["msg"]
 
 
-@pytest.mark.parametrize("export, text", [({"aliases": ["aes128prod"], "password": "short"}, "fewer than 6"), ({"aliases": ["no"], "password": TRANSFER}, "no entry no")])
+@pytest.mark.parametrize(
+    "export, text",
+    [({"aliases": ["aes128prod"], "password": "short"}, "fewer than 6"), ({"aliases": ["no"], "password": TRANSFER}, "no entry no")],
+)
 def test_export_that_cannot_be(run_module, stores, export, text):
     result = run_module("edge_keystore_info", stores[0].args(export=export))
     assert result.failed and text in result["msg"]
@@ -309,7 +327,5 @@ def test_the_most_iterations_that_java_writes(run_module, keytool, tmp_path):
 
 
 def test_equal_salt_halves_as_pyjks_reads_them():
-    from jks.sun_crypto import _jce_pbe_derive_key_and_iv
-
     for salt in (b"\x01\x02\x03\x04" * 2, b"\x01\x02\x03\x04\x05\x06\x07\x08"):
-        assert b"".join(_jce_pbe_derive_key_and_iv(PASSWORD, salt, 7)) == _jceks._derive(salt, 7, PASSWORD, "x")
+        assert b"".join(jks.sun_crypto._jce_pbe_derive_key_and_iv(PASSWORD, salt, 7)) == _jceks._derive(salt, 7, PASSWORD, "x")

@@ -12,10 +12,9 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 
 JUDGE = r"""
 import java.io.*;
@@ -98,19 +97,46 @@ NAMES = ["a", "key", "edge.proxy.port", "k y", "k=", "#k", "ü", "a\\b"]
 # Pieces that meet in every order: the grammar's difficulties are at their joints.
 PIECES = st.sampled_from(
     ["a", "key", "edge.proxy.port", "k\\ y", "k\\=", "\\#k", "\\u00fc", "a\\\\b", "=", ":", " ", "\t", "\f", " = ", "\n", "\r", "\r\n"]
-    + ["\\", "\\\n", "\\\r\n", "\\\r", "\\\\", "#", "!", "# key = x", "#a=\\", "  ", "value", "\\t", "\\n", "\\u", "\\u00e", "\\uD83D\\uDE00", "é", "\x85"]
+    + [
+        "\\",
+        "\\\n",
+        "\\\r\n",
+        "\\\r",
+        "\\\\",
+        "#",
+        "!",
+        "# key = x",
+        "#a=\\",
+        "  ",
+        "value",
+        "\\t",
+        "\\n",
+        "\\u",
+        "\\u00e",
+        "\\uD83D\\uDE00",
+        "é",
+        "\x85",
+    ]
 )
 TEXTS = st.one_of(
     st.lists(PIECES, max_size=25).map("".join),
     st.lists(
         st.one_of(
-            st.tuples(st.sampled_from(["", " ", "# ", "#", "!"]), st.sampled_from(NAMES[:3]), st.sampled_from(["=", " = ", ":", " ", ""]), st.text(max_size=6)),
+            st.tuples(
+                st.sampled_from(["", " ", "# ", "#", "!"]),
+                st.sampled_from(NAMES[:3]),
+                st.sampled_from(["=", " = ", ":", " ", ""]),
+                st.text(max_size=6),
+            ),
             st.tuples(st.sampled_from(["", "# a comment", "\\", "x = 1 \\"])),
         ).map("".join),
         max_size=10,
     ).flatmap(lambda lines: st.sampled_from(["\n", "\r\n", "\r"]).map(lambda eol: eol.join(lines))),
 )
-VALUES = st.one_of(st.text(max_size=12), st.sampled_from(["", " x", "x ", "=x", ":x", "#x", "\\", "a\\", "\\u0041", "a\nb", "\ud83d", "😀", "jdbc:mysql://h:3306/e?a=b"]))
+VALUES = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["", " x", "x ", "=x", ":x", "#x", "\\", "a\\", "\\u0041", "a\nb", "\ud83d", "😀", "jdbc:mysql://h:3306/e?a=b"]),
+)
 EDITS = st.dictionaries(st.sampled_from(NAMES), st.one_of(st.none(), VALUES), min_size=1, max_size=3)
 
 
@@ -169,7 +195,24 @@ def test_very_many_random_files(java, text, wanted, encoding, uncomment):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\\", "\\\n", "\\\r\n", "\\\r", "a\\", "a=b\\\n", "a=b\\\n  ", "a=b\\\n\nc=d", "\\\n# c\na=b", "\\\n\na=b", "\ufeffa=b", "a", "a\n", "=v", " : v"],
+    [
+        "",
+        "\\",
+        "\\\n",
+        "\\\r\n",
+        "\\\r",
+        "a\\",
+        "a=b\\\n",
+        "a=b\\\n  ",
+        "a=b\\\n\nc=d",
+        "\\\n# c\na=b",
+        "\\\n\na=b",
+        "\ufeffa=b",
+        "a",
+        "a\n",
+        "=v",
+        " : v",
+    ],
 )
 @pytest.mark.parametrize("wanted", [{"a": "new"}, {"a": None}, {"n": "new"}])
 def test_corners(java, text, wanted):

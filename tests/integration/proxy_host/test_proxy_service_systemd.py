@@ -12,7 +12,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold, _service
 
 REAL = os.path.isdir("/run/systemd/system") and os.geteuid() == 0
@@ -31,7 +30,7 @@ WantedBy=multi-user.target
 """
 
 # start, stop, show and daemon-reload of one unit, as systemd 252 answers; the file `restarting` stands for its auto-restart.
-STAND_IN = r'''#!{python}
+STAND_IN = r"""#!{python} -SE
 import os, re, subprocess, sys
 arguments = [item for item in sys.argv[1:] if not item.startswith("--")]
 action, unit = arguments[0], (arguments + [None])[1]
@@ -70,7 +69,7 @@ if action == "stop":
         os.unlink(restarting)
     sys.exit(subprocess.call(re.search(r"ExecStop=(\S+)", text).group(1)) if main_pid() else 0)
 sys.exit("unknown " + action)
-'''
+"""
 
 
 class Unit:

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import os
+import pathlib
 import stat
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _files
 from ansible_collections.edge_encryption.clone.plugins.module_utils._files import FileError
 
@@ -75,10 +75,9 @@ def test_an_edit_of_somebody_else_is_not_lost(target):
 
 
 def test_temporary_copy_is_private_and_goes_away(target):
-    with pytest.raises(ZeroDivisionError):
-        with _files.temporary_copy(str(target), b"x") as temp:
-            assert mode(temp) == 0o600 and os.path.dirname(temp) == str(target.parent)
-            raise ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError), _files.temporary_copy(str(target), b"x") as temp:
+        assert mode(temp) == 0o600 and os.path.dirname(temp) == str(target.parent)
+        raise ZeroDivisionError()
     assert os.listdir(str(target.parent)) == ["conf"]
 
 
@@ -100,4 +99,4 @@ def test_missing_folder(tmp_path):
 def test_backups_are_private_and_never_overwritten(target):
     names = {_files.backup(str(target), text) for text in (b"1", b"2", b"3")}
     assert len(names) == 3 and all(mode(name) == 0o600 for name in names)
-    assert sorted(open(name, "rb").read() for name in names) == [b"1", b"2", b"3"]
+    assert sorted(pathlib.Path(name).read_bytes() for name in names) == [b"1", b"2", b"3"]

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import os
+import pathlib
 import stat
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold
 from ansible_collections.edge_encryption.clone.plugins.module_utils._hold import HoldError, ScriptHold, UnitHold
 
@@ -33,7 +33,11 @@ def test_hold_and_release_keep_the_very_file(script, tmp_path):
 def test_killed_between_the_two_steps(script, tmp_path, monkeypatch):
     hold = ScriptHold(str(tmp_path))
     original = script.read_bytes()
-    monkeypatch.setattr(os, "stat", lambda path: (_ for _unused in ()).throw(KeyboardInterrupt()))
+
+    def die(path):
+        raise KeyboardInterrupt()
+
+    monkeypatch.setattr(os, "stat", die)
     with pytest.raises(KeyboardInterrupt):
         hold.hold()
     monkeypatch.undo()
@@ -68,7 +72,12 @@ def systemctl(tmp_path, monkeypatch):
     folder.mkdir()
     notes = tmp_path / "notes"
     program = folder / "systemctl"
-    program.write_text('#!/bin/sh\necho "$*" >> {0}\n[ "$2" = show ] && printf "LoadState=loaded\\nActiveState=active\\nMainPID=7\\n"\n[ "$2" != bad ]\n'.format(notes))
+    program.write_text(
+        "#!/bin/sh\n"
+        'echo "$*" >> {0}\n'
+        '[ "$2" = show ] && printf "LoadState=loaded\\nActiveState=active\\nMainPID=7\\n"\n'
+        '[ "$2" != bad ]\n'.format(notes)
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(folder, os.environ["PATH"]))
     monkeypatch.setattr(_hold, "UNIT_FOLDER", str(tmp_path / "system"))
@@ -79,7 +88,7 @@ def test_unit_hold(tmp_path, systemctl):
     hold = UnitHold("edge.service", "/opt/100%/Edge")
     assert not hold.held()
     hold.hold()
-    assert hold.held() and "\n[Unit]\nAssertPathExists=!/opt/100%%/Edge/startup.sh.held\n" in open(hold.path).read()
+    assert hold.held() and "\n[Unit]\nAssertPathExists=!/opt/100%%/Edge/startup.sh.held\n" in pathlib.Path(hold.path).read_text()
     assert os.listdir(str(tmp_path / "system" / "edge.service.d")) == ["zz-edge-encryption-clone-hold.conf"]
     hold.release()
     assert not hold.held() and os.listdir(str(tmp_path / "system")) == []

@@ -4,11 +4,15 @@
 
 """The readers under the keystore reader; real keystores are read in tests/integration/proxy_host."""
 
+import contextlib
+import datetime
 import hashlib
 import os
 import struct
 
 import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _der, _des, _javaserial, _jceks
+from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import KeystoreError
 from cryptography import x509
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,11 +21,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _der, _des, _javaserial, _jceks
-from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import KeystoreError
 
-
-@given(key=st.binary(min_size=24, max_size=24), vector=st.binary(min_size=8, max_size=8), blocks=st.lists(st.binary(min_size=8, max_size=8), max_size=5))
+@given(
+    key=st.binary(min_size=24, max_size=24),
+    vector=st.binary(min_size=8, max_size=8),
+    blocks=st.lists(st.binary(min_size=8, max_size=8), max_size=5),
+)
 @settings(max_examples=50, deadline=None)
 def test_triple_des_as_openssl_does_it(key, vector, blocks):
     data = b"".join(blocks)
@@ -31,8 +36,6 @@ def test_triple_des_as_openssl_does_it(key, vector, blocks):
 
 def certificate(key):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
-    import datetime
-
     now = datetime.datetime(2026, 1, 1)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
@@ -69,7 +72,20 @@ def serial(*parts):
     return b"\xac\xed\x00\x05" + b"".join(parts)
 
 
-DESCRIPTION = b"\x72" + utf(b"A") + b"\0" * 8 + b"\x02" + struct.pack(">H", 2) + b"I" + utf(b"n") + b"L" + utf(b"s") + b"\x74" + utf(b"LS;") + b"\x78\x70"
+DESCRIPTION = (
+    b"\x72"
+    + utf(b"A")
+    + b"\0" * 8
+    + b"\x02"
+    + struct.pack(">H", 2)
+    + b"I"
+    + utf(b"n")
+    + b"L"
+    + utf(b"s")
+    + b"\x74"
+    + utf(b"LS;")
+    + b"\x78\x70"
+)
 
 
 def test_serialized_object():
@@ -121,9 +137,12 @@ def certificate_entry(alias, der):
     return struct.pack(">I", 2) + utf(alias) + struct.pack(">q", 1767323045000) + utf(b"X.509") + struct.pack(">I", len(der)) + der
 
 
-def private_entry(count, oid=bytes.fromhex("060a2b060104012a02130101")):
+PBE = bytes.fromhex("06092b060104012a021301")
+JKS = bytes.fromhex("060a2b060104012a02110101")
+
+
+def private_entry(count, oid=PBE):
     parameters = b"\x30" + bytes([10 + 6]) + b"\x04\x08" + b"12345678" + b"\x02\x04" + struct.pack(">I", count)
-    oid = bytes.fromhex("06092b060104012a021301") if oid is None else oid
     algorithm = b"\x30" + bytes([len(oid) + len(parameters)]) + oid + parameters
     info = algorithm + b"\x04\x08" + b"encrypte"
     protected = b"\x30" + bytes([len(info)]) + info
@@ -138,22 +157,22 @@ def test_certificate_entry():
 
 
 def test_wrong_key_password_is_no_error():
-    entry = _jceks.parse(store(head(1) + private_entry(1, None)), "changeme", "f")["key"]
+    entry = _jceks.parse(store(head(1) + private_entry(1)), "changeme", "f")["key"]
     assert entry.key_password_matches is False and entry.identity is None
 
 
 def test_too_many_iterations_are_refused_at_once():
     with pytest.raises(KeystoreError, match="asks for 5000001 iterations"):
-        _jceks.parse(store(head(1) + private_entry(5000001, None)), "changeme", "f")
+        _jceks.parse(store(head(1) + private_entry(5000001)), "changeme", "f")
 
 
 def test_entries_that_are_not_wanted_cost_nothing():
-    assert _jceks.parse(store(head(1) + private_entry(2**30, None)), "changeme", "f", ["other"]) == {}
+    assert _jceks.parse(store(head(1) + private_entry(2**30)), "changeme", "f", ["other"]) == {}
 
 
 def test_unknown_protection_is_named():
-    with pytest.raises(KeystoreError, match=r"unknown algorithm \(1\.3\.6\.1\.4\.1\.42\.2\.19\.1\.1\)"):
-        _jceks.parse(store(head(1) + private_entry(1)), "changeme", "f")
+    with pytest.raises(KeystoreError, match=r"unknown algorithm \(1\.3\.6\.1\.4\.1\.42\.2\.17\.1\.1\)"):
+        _jceks.parse(store(head(1) + private_entry(1, JKS)), "changeme", "f")
 
 
 def test_wrong_store_password():
@@ -163,17 +182,28 @@ def test_wrong_store_password():
 
 def test_password_beyond_ascii_is_told():
     with pytest.raises(KeystoreError, match="ASCII passwords only"):
-        _jceks.parse(store(head(1) + private_entry(1, None), "gehöim"), "gehöim", "f")
+        _jceks.parse(store(head(1) + private_entry(1), "gehöim"), "gehöim", "f")
 
 
-@pytest.mark.parametrize("data, text", [(b"\xfe\xed\xfe\xed" + b"\0" * 40, "type JKS"), (b"0\x82" + b"\0" * 40, "type PKCS12"), (b"", "no JCEKS"), (b"x" * 99, "no JCEKS")])
+@pytest.mark.parametrize(
+    "data, text",
+    [(b"\xfe\xed\xfe\xed" + b"\0" * 40, "type JKS"), (b"0\x82" + b"\0" * 40, "type PKCS12"), (b"", "no JCEKS"), (b"x" * 99, "no JCEKS")],
+)
 def test_other_files(data, text):
     with pytest.raises(KeystoreError, match=text):
         _jceks.parse(data, "changeme", "f")
 
 
 @pytest.mark.parametrize(
-    "body", [head(1), head(2**31), head(1, 3), head(0) + b"x", head(1) + struct.pack(">I", 9) + utf(b"a") + b"\0" * 8, head(1) + certificate_entry(b"a", b"no DER")]
+    "body",
+    [
+        head(1),
+        head(2**31),
+        head(1, 3),
+        head(0) + b"x",
+        head(1) + struct.pack(">I", 9) + utf(b"a") + b"\0" * 8,
+        head(1) + certificate_entry(b"a", b"no DER"),
+    ],
 )
 def test_damaged_files(body):
     with pytest.raises(KeystoreError, match="damaged"):
@@ -183,10 +213,8 @@ def test_damaged_files(body):
 @given(noise=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_noise_never_escapes_as_another_error(noise):
-    try:
+    with contextlib.suppress(KeystoreError):
         _jceks.parse(store(head(1) + struct.pack(">I", 3) + utf(b"a") + b"\0" * 8 + serial(noise)), "changeme", "f")
-    except KeystoreError:
-        pass
 
 
 def test_missing_file(tmp_path):

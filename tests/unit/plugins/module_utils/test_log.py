@@ -6,13 +6,12 @@ import os
 import time
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils._log import Findings, Log, LogError, Masker
 
 RULE = "2017-02-03 12:06:44,749 ERROR Edge Encryption rule : 'It's mine' does not have a valid signature"
 CONFIGURATION = (
     "2017-02-03 12:06:44,749 ERROR Error {0} during proxy startup: Failed get edge encryption configuration from the ServiceNow instance: "
-    "Encryption configuration for field '\"change_request\".\"short_description\"' failed signature validation. Contact support."
+    'Encryption configuration for field \'"change_request"."short_description"\' failed signature validation. Contact support.'
 )
 RECORDS = (
     "2017-02-03 12:06:44,749 ERROR Error in updating sync data manager for Edge Encryption Rules : One or more records failed signature "
@@ -85,7 +84,9 @@ def test_rotated_file_that_was_compressed_away(path):
 
 def test_since_a_moment(path):
     moment = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
-    path.write_text("2026-01-02 03:04:04,999 INFO before\n2026-01-02 03:04:05,000 INFO at\n  a stack trace\n2026-01-02 03:04:06,000 INFO after\n")
+    path.write_text(
+        "2026-01-02 03:04:04,999 INFO before\n2026-01-02 03:04:05,000 INFO at\n  a stack trace\n2026-01-02 03:04:06,000 INFO after\n"
+    )
     assert [line[-5:] for line in Log(str(path)).since(moment)] == ["FO at", "trace", "after"]
     assert Log(str(path)).since(moment + 3600) == []
 
@@ -95,7 +96,10 @@ def test_documented_failures(spelling):
     findings = Findings()
     findings.add(["2026-01-01 00:00:00,000 INFO fine", RULE, RULE, CONFIGURATION.format(spelling), RECORDS])
     assert findings.failures == [RULE, RULE, CONFIGURATION.format(spelling), RECORDS]
-    assert findings.validation == [{"kind": "rule", "name": "It's mine"}, {"kind": "configuration", "name": "change_request.short_description"}]
+    assert findings.validation == [
+        {"kind": "rule", "name": "It's mine"},
+        {"kind": "configuration", "name": "change_request.short_description"},
+    ]
     assert not findings.unauthenticated
 
 

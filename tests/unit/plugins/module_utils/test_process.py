@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _process
 from ansible_collections.edge_encryption.clone.plugins.module_utils._process import Process
 
@@ -72,7 +71,10 @@ def test_belonging_by_working_directory_program_and_argument(sleeper, tmp_path):
             process.kill()
 
 
-@pytest.mark.parametrize("family, bound, asked", [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET6, "::", "127.0.0.1")])
+@pytest.mark.parametrize(
+    "family, bound, asked",
+    [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET6, "::", "127.0.0.1")],
+)
 def test_listeners(family, bound, asked):
     with socket.socket(family) as server:
         server.bind((bound, 0))
@@ -95,7 +97,13 @@ def test_another_address_is_another_listener():
 
 @pytest.mark.parametrize(
     "text, address",
-    [("0100007F", "127.0.0.1"), ("00000000", "0.0.0.0"), ("0" * 32, "::"), ("00000000000000000000000001000000", "::1"), ("0000000000000000FFFF00000100007F", "127.0.0.1")],
+    [
+        ("0100007F", "127.0.0.1"),
+        ("00000000", "0.0.0.0"),
+        ("0" * 32, "::"),
+        ("00000000000000000000000001000000", "::1"),
+        ("0000000000000000FFFF00000100007F", "127.0.0.1"),
+    ],
 )
 def test_addresses_of_proc(text, address, monkeypatch):
     monkeypatch.setattr(sys, "byteorder", "little")

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import pytest
-
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 from ansible_collections.edge_encryption.clone.plugins.module_utils._properties import Properties, PropertiesError, SecretNames
 
@@ -91,7 +90,13 @@ def test_duplicates():
 
 @pytest.mark.parametrize(
     "name",
-    ["edgeencryption.db.password", "x.PassPhrase", "client_secret", "edgeencryption.encrypter.static.iv", "edgeencryption.customer.assigned.known.cleartext"],
+    [
+        "edgeencryption.db.password",
+        "x.PassPhrase",
+        "client_secret",
+        "edgeencryption.encrypter.static.iv",
+        "edgeencryption.customer.assigned.known.cleartext",
+    ],
 )
 def test_secret_names(name):
     assert SecretNames().mask(name, "x") == "********"

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be tested without Java; the real keytool is used in tests/integration/proxy_host."""
+
+import os
+import stat
+import tempfile
+
+import pytest
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _keytool
+from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import Entry
+from ansible_collections.edge_encryption.clone.plugins.module_utils._keytool import KeytoolError
+
+ENTRY = Entry("a", "secret_key", "AES", 128, "f1", "2026-01-02T03:04:05Z", True, "i1")
+
+
+def program(path, text="exit 0"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n{0}\n".format(text))
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_where_keytool_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    home = str(tmp_path / "home")
+    with pytest.raises(KeytoolError, match="not found; looked for {0}/java/jre/bin/keytool, keytool".format(home)):
+        _keytool.find(home, None)
+    on_path = program(tmp_path / "bin" / "keytool")
+    assert _keytool.find(None, None) == on_path == _keytool.find(home, None)
+    shipped = program(tmp_path / "home" / "java" / "jre" / "bin" / "keytool")
+    assert _keytool.find(home, None) == shipped
+    with pytest.raises(KeytoolError, match="looked for /no/keytool"):
+        _keytool.find(home, "/no/keytool")
+
+
+def test_passwords_go_through_the_environment(tmp_path):
+    fake = program(tmp_path / "keytool", 'printf "%s\\n" "$@" > {0}/argv; printf %s "$EDGE_DEST" > {0}/env'.format(tmp_path))
+    _keytool._run(fake, ["-x"], {"EDGE_DEST": "s3cret"})
+    assert (tmp_path / "argv").read_text() == "-J-Duser.language=en\n-x\n" and (tmp_path / "env").read_text() == "s3cret"
+
+
+def test_keytool_that_waits_for_an_answer_gets_none(tmp_path):
+    with pytest.raises(KeytoolError, match="no answer"):
+        _keytool._run(program(tmp_path / "keytool", "read line || { echo no answer; exit 1; }"), ["-x"], {})
+
+
+def test_keytool_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(_keytool, "_TIMEOUT", 0.2)
+    with pytest.raises(KeytoolError, match="did not end within"):
+        _keytool._run(program(tmp_path / "keytool", "exec sleep 30"), ["-x"], {})
+
+
+def test_private_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ZeroDivisionError), _keytool.private_folder() as folder:
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        raise ZeroDivisionError()
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_summary_and_refusal_show_no_identity():
+    assert _keytool.summary(None) == {}
+    assert _keytool.summary(ENTRY) == {"type": "secret_key", "algorithm": "AES", "size": 128, "fingerprint": "f1"}
+    other = ENTRY._replace(fingerprint="f2", identity="i2")
+    assert "other material" in str(_keytool.refusal("k", ENTRY, other))
+    assert "cannot be compared" in str(_keytool.refusal("k", ENTRY._replace(identity=None), other))
+    assert _keytool.refusal("k", ENTRY, other).to_result()["wanted"]["fingerprint"] == "f2"
