@@ -46,8 +46,6 @@ def instance_spec(environment: bool = True, required: bool = True) -> t.Dict[str
         "type": "dict",
         "required": required,
         "options": options,
-        # Not "required", which would not look at the environment first.
-        "required_one_of": [("host",)],
         "required_together": [("client_id", "client_secret")],
         "required_if": [
             ("grant_type", "password", ("username", "password")),
@@ -56,14 +54,14 @@ def instance_spec(environment: bool = True, required: bool = True) -> t.Dict[str
     }
 
 
-def client_of(instance: t.Mapping[str, t.Any], **settings: t.Any) -> Client:
+def client_of(instance: t.Mapping[str, t.Any], option: str = "instance", **settings: t.Any) -> Client:
     """Return a client for the value of an C(instance) option."""
-    # The spec lets an explicit null pass.
+    # Checked here, because the spec would let an explicit null pass.
     needed = ["host"] + (["username", "password"] if instance["grant_type"] == "password" else [])
     missing = [name for name in needed if not instance[name]]
     if missing:
-        names = ", ".join("{} ({})".format(name, ENVIRONMENT[name]) for name in missing)
-        raise EdgeError("instance", "it lacks {}.".format(names), "Give the option or the environment variable.")
+        way_out = "" if option != "instance" else "Or set {}.".format(", ".join(ENVIRONMENT[name] for name in missing))
+        raise EdgeError(option, "it lacks {}.".format(", ".join(missing)), way_out)
     return Client(
         instance["host"],
         Credentials(

@@ -80,7 +80,7 @@ options:
 requirements:
   - requests
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

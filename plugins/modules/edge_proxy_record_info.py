@@ -50,7 +50,7 @@ options:
 requirements:
   - requests
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

@@ -109,7 +109,7 @@ options:
 requirements:
   - requests
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

@@ -39,7 +39,7 @@ options:
 requirements:
   - requests
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

@@ -113,7 +113,7 @@ options:
 requirements:
   - requests
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""
@@ -262,7 +262,7 @@ def look(clones, target, params):
 
 def run(module, params):
     clones = Clones(client_of(params["instance"]), params["table"], params["backup_pattern"] or BACKUP_PATTERN)
-    target = client_of(params["target_instance"], attempts=1) if params["target_instance"] else None
+    target = client_of(params["target_instance"], "target_instance", attempts=1) if params["target_instance"] else None
     if params["wait_for"]:
         follower = Follower(
             clones,

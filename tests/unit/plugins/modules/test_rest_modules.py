@@ -132,7 +132,7 @@ def test_the_target_takes_nothing_from_the_environment(run_module, fake, monkeyp
     result = run_module(
         "instance_clone_info", {"instance": fake.instance, "number": "1", "target_instance": {"username": "a", "password": "b"}}
     )
-    assert result.failed and "host found in target_instance" in result["msg"]
+    assert result.failed and "target_instance: it lacks host." in result["msg"]
 
 
 def test_edge_value_info(run_module, fake):  # noqa: F811
