@@ -110,6 +110,9 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server)
         _journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
+        own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
+        if own:
+            result["warnings"] = ["These views and triggers will run as {0}: {1}.".format(server.account, ", ".join(own))]
         if _under_way(control, request, snapshot):
             return result
         entry = _stage.staged(control, request.stage, snapshot.id)

@@ -133,7 +133,9 @@ notes:
   - >-
     Rights on the target: C(GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW) both on
     C(`edgeencryption`.*) and on C(`edgeencryption\_%`.*), and C(GRANT PROCESS ON *.*). A safety snapshot there needs the rights of a source.
-  - Views and triggers are created with the account of this module as definer, since the original one need not exist on the target.
+  - >-
+    Views and triggers are created with the account of this module as definer, since the original one need not exist on the target. Should the database
+    have any, grant this account what they need in order to run. The tables of Edge Encryption come without.
   - The rows are loaded with C(LOAD DATA LOCAL) where the server allows it, otherwise with C(INSERT). RV(load_method) tells which.
 seealso:
   - module: edge_encryption.clone.mysql_token_db_info
@@ -270,7 +272,7 @@ chunks_resumed:
   type: int
   sample: 0
 left_out:
-  description: Objects of the database that are not part of a snapshot.
+  description: Routines and events of the database, as far as the account may see them. They are not part of a snapshot.
   returned: O(state=snapshotted), except for a new snapshot in check mode
   type: list
   elements: str
