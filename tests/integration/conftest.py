@@ -53,7 +53,7 @@ class Site:
         base = dict(login, state=state, snapshot_dir=self.directory, chunk_bytes=16384)
         if state in ("snapshotted", "staged") and not {"encryption_key", "unencrypted", "encryption_key_file"} & set(options):
             base["encryption_key"] = SECRET
-        return dict(base, **options)
+        return {name: value for name, value in dict(base, **options).items() if value is not None}
 
     def sync(self, side: str, state: str, check: bool = False, diff: bool = False, **options: t.Any) -> ModuleResult:
         return self._run("mysql_token_db_sync", self.options(side, state, **options), check=check, diff=diff)

@@ -88,7 +88,7 @@ class MariaDb:
             self.process.wait(30)
 
     def admin(self, **options: t.Any) -> "pymysql.connections.Connection[t.Any]":
-        return pymysql.connect(unix_socket=self.socket, user="root", charset="utf8mb4", autocommit=True, **options)
+        return pymysql.connect(unix_socket=self.socket, user="root", ssl_disabled=True, charset="utf8mb4", autocommit=True, **options)
 
     def sql(self, *statements: str) -> t.List[t.Tuple[t.Any, ...]]:
         """Run statements as the administrator and return the rows of the last one."""

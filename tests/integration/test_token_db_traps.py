@@ -97,7 +97,7 @@ def test_any_schema_arrives_exactly(awkward, local_infile):
     assert site.content(site.target) == source
     site.ok("target", "rolled_back", run_id="second")
     assert site.content(site.target) == before
-    assert site.target.sql("SELECT id FROM edgeencryption.`0 view on a view`") == [(2,), (3,)]
+    assert site.target.sql("SELECT id FROM edgeencryption.`0 view on a view`") == [(2,)]
     assert len(site.target.sql("SHOW TRIGGERS FROM edgeencryption")) == 2
 
 
