@@ -317,10 +317,9 @@ def key_range(table: Table, after: Literals, upto: Literals) -> str:
     """
     names = [quote_name(name) for name in table.key_columns]
     conditions = []
-    for literals, strict, loose in ((after, ">", ">="), (upto, "<", "<=")):
+    for literals, strict, loose, last in ((after, ">", ">=", ">"), (upto, "<", "<=", "<=")):
         if literals is None:
             continue
-        last = strict if literals is after else loose
         parts = []
         for place, literal in enumerate(literals):
             equal = ["{0} = {1}".format(*pair) for pair in zip(names[:place], literals)]

@@ -70,8 +70,9 @@ class Request(t.NamedTuple):
 def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
     """Have a snapshot of the database that the time rule allows, or that was taken for this run."""
     secret, directory = request.secret, str(request.snapshot_dir)
-    if not secret and not request.unencrypted:
-        raise ArtefactError("snapshot", "no encryption key was given.", "Give encryption_key or encryption_key_file, or set unencrypted.")
+    if bool(secret) == request.unencrypted:
+        cause = "an encryption key was given, although unencrypted is set." if secret else "no encryption key was given."
+        raise ArtefactError("snapshot", cause, "Give encryption_key or encryption_key_file, or set unencrypted.")
     with Session(request.login) as control:
         source = _snapshot.inspect(control, request.database)
         own = [found for found in _artefact.list_snapshots(directory) if found.is_of(source.server.identity, request.database)]

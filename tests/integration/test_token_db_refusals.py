@@ -313,7 +313,8 @@ def test_options_that_belong_together(site):
         ("rolled_back", {}, "run_id"),
         ("pruned", {}, "previous_schema"),
         ("staged", {"snapshot_dir": None, "snapshot": "x"}, "snapshot_dir"),
-        ("snapshotted", {"encryption_key": SECRET, "unencrypted": True}, "mutually exclusive"),
+        ("snapshotted", {"encryption_key": SECRET, "unencrypted": True}, "although unencrypted"),
+        ("staged", {"encryption_key": SECRET, "encryption_key_file": "/key"}, "mutually exclusive"),
         ("staged", {"backup_time": "yesterday"}, "not a time in UTC"),
         ("staged", {"backup_time": "2026-01-01 00:00:00+02:00"}, "not a time in UTC"),
     ):
