@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -306,11 +307,7 @@ def remove(snapshot: Snapshot) -> None:
 
 def parse_time(thing: str, text: str) -> datetime.datetime:
     """Parse a UTC time such as C(2026-01-02 03:04:05) or C(2026-01-02T03:04:05.123456Z)."""
-    plain = text.strip().replace("T", " ")
-    for ending in ("Z", "+00:00", " UTC"):
-        if plain.endswith(ending):
-            plain = plain[: -len(ending)]
-            break
+    plain = re.sub(r"(Z|\+00:00| UTC)$", "", text.strip()).replace("T", " ")
     for layout in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S"):
         try:
             return datetime.datetime.strptime(plain, layout)

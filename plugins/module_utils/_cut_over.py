@@ -59,10 +59,11 @@ class Swap:
             "CREATE DATABASE IF NOT EXISTS {0} CHARACTER SET {1} COLLATE {2}".format(quote_name(self._live), plan["charset"], plan["collation"])
         )
         locked = time.monotonic()
-        # Triggers and views cannot be renamed into another database.
-        _schema.drop_views_and_triggers(self._control, self._live, plan["out"] + plan["in"])
+        self._control.execute("SET SESSION lock_wait_timeout = {0:d}".format(lock_wait_timeout))
         try:
-            self._rename(lock_wait_timeout)
+            # Triggers and views cannot be renamed into another database.
+            _schema.drop_views_and_triggers(self._control, self._live, plan["out"] + plan["in"])
+            self._rename()
         except DatabaseError as error:
             self._give_up(error)
         self._verify()
@@ -92,14 +93,13 @@ class Swap:
         inside = [(self._source, self._live, name) for name in self.plan["in"] if name in source]
         return ["{0} TO {1}".format(quote_name(old, name), quote_name(new, name)) for old, new, name in out + inside]
 
-    def _rename(self, lock_wait_timeout: int) -> None:
+    def _rename(self) -> None:
         moves = self._moves()
         if moves:
-            self._control.execute("SET SESSION lock_wait_timeout = {0:d}".format(lock_wait_timeout))
             self._control.execute("RENAME TABLE " + ", ".join(moves))
 
     def _give_up(self, error: DatabaseError) -> None:
-        """After a refused RENAME, which moves nothing: put back what had to go for it, and name who was in the way."""
+        """After a refused RENAME, which moves nothing, or a DROP before it: put back what had to go for it, and name who was in the way."""
         blockers = lock_holders(self._control, [self._live, self._source, self._keep]) if error.code == LOCK_WAIT_TIMEOUT else []
         if set(self.plan["in"]) <= set(_schema.table_names(self._control, self._source)):
             self._create("old")

@@ -24,6 +24,18 @@ except ImportError:
     PYMYSQL_IMPORT_ERROR = traceback.format_exc()
     Connection = object
 
+# The options of the documentation fragment token_db, as AnsibleModule takes them.
+LOGIN_OPTIONS = {
+    "login_host": {"type": "str", "default": "localhost"},
+    "login_port": {"type": "int", "default": 3306},
+    "login_user": {"type": "str", "required": True},
+    "login_password": {"type": "str", "required": True, "no_log": True},
+    "ca_cert": {"type": "path"},
+    "check_hostname": {"type": "bool", "default": True},
+    "use_tls": {"type": "bool", "default": True},
+    "connect_timeout": {"type": "int", "default": 30},
+    "database": {"type": "str", "default": "edgeencryption"},
+}  # type: t.Dict[str, t.Any]
 LOCK_WAIT_TIMEOUT = 1205
 STATEMENT_TIMEOUT = 1969
 # Messages of other errors may quote a row's value ("Duplicate entry ..."), and are therefore reduced to their code.
@@ -56,6 +68,11 @@ class Login(t.NamedTuple):
     @property
     def name(self) -> str:
         return "{0}:{1}".format(self.host, self.port)
+
+
+def make_login(options: t.Dict[str, t.Any]) -> Login:
+    """Return the login that LOGIN_OPTIONS describe."""
+    return Login(**{field: options["login_" + field] if "login_" + field in LOGIN_OPTIONS else options[field] for field in Login._fields})
 
 
 class Server(t.NamedTuple):

@@ -21,6 +21,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._schema impo
 JOURNAL = "edge_clone_journal"
 CHUNKS = "edge_clone_chunks"
 OWN_TABLES = frozenset([JOURNAL, CHUNKS])
+# Seconds in which a server notices that a killed run is gone, and ends its sessions.
+LOCK_PATIENCE = 15
 _MAX_NAME = 64
 _DIGITS = 8
 
@@ -132,7 +134,7 @@ def own_schemas(session: Session, database: str) -> t.List[t.Tuple[str, t.Option
 def exclusive(session: Session, database: str) -> None:
     """Let one session at a time work on a database; the server ends the claim with the session."""
     name = "edge_clone:" + hashlib.sha256(database.encode("utf-8")).hexdigest()[:32]
-    if session.value("SELECT GET_LOCK(%s, 15)", [name]) != 1:
+    if session.value("SELECT GET_LOCK(%s, %s)", [name, LOCK_PATIENCE]) != 1:
         raise OwnerError(
             "{0} on {1}".format(database, session.login.name),
             "another run is working on this database (connection {0}).".format(session.value("SELECT IS_USED_LOCK(%s)", [name])),

@@ -147,12 +147,14 @@ def read_schema(session: Session, schema: str) -> Schema:
 
 
 def read_views(session: Session, schema: str) -> t.List[t.Tuple[str, str]]:
-    """Return name and definition of each view; the definer is left out, because it need not exist."""
+    """Return name and definition of each view, without the name of the database, so that it fits any."""
     names = table_names(session, schema, "VIEW")
     if names:
-        # Names within the default database are shown without it, so that the definition fits any database.
+        # Names within the default database are shown without it, unless the view cannot be used (its definer is gone, say).
         session.execute("USE " + quote_name(schema))
-    return [(name, session.rows("SHOW CREATE VIEW " + quote_name(schema, name))[0][1]) for name in names]
+    own = re.compile("('(?:[^'\\\\]|\\\\.)*')|" + re.escape(quote_name(schema) + "."))
+    definitions = [(name, session.rows("SHOW CREATE VIEW " + quote_name(schema, name))[0][1]) for name in names]
+    return [(name, own.sub(lambda found: found.group(1) or "", definition)) for name, definition in definitions]
 
 
 def read_triggers(session: Session, schema: str) -> t.List[Trigger]:
@@ -244,9 +246,13 @@ def split_create(table: Table) -> t.Tuple[str, t.List[str], t.List[str]]:
 
 
 def index_names(create: str) -> t.List[str]:
-    """Return the names of the secondary indexes and foreign keys of SHOW CREATE TABLE."""
-    names = [found.group(2) for found in map(_INDEX_LINE.match, create.split("\n")) if found]
-    return names + [found.group(1) for found in map(_FOREIGN_LINE.match, create.split("\n")) if found]
+    """Return the names of the secondary indexes of SHOW CREATE TABLE."""
+    return [found.group(2) for found in map(_INDEX_LINE.match, create.split("\n")) if found]
+
+
+def foreign_names(create: str) -> t.List[str]:
+    """Return the names of the foreign keys of SHOW CREATE TABLE, which an index of the table may bear as well."""
+    return [found.group(1) for found in map(_FOREIGN_LINE.match, create.split("\n")) if found]
 
 
 def foreign_keys(table: Table) -> t.List[t.Tuple[str, t.List[str], str, t.List[str]]]:
@@ -287,7 +293,7 @@ def key_as_hex(table: Table) -> str:
 
 
 def key_literals(table: Table, values: t.Sequence[t.Any]) -> t.List[str]:
-    """Return the key that L(key_as_hex) selected as SQL literals that compare in the order of the index."""
+    """Return the key that key_as_hex selected as SQL literals that compare in the order of the index."""
     columns = {column.name: column for column in table.columns}
     literals = []
     for name, value in zip(table.key_columns, values):
@@ -311,10 +317,9 @@ def key_range(table: Table, after: Literals, upto: Literals) -> str:
     """
     names = [quote_name(name) for name in table.key_columns]
     conditions = []
-    for literals, strict, loose in ((after, ">", ">="), (upto, "<", "<=")):
+    for literals, strict, loose, last in ((after, ">", ">=", ">"), (upto, "<", "<=", "<=")):
         if literals is None:
             continue
-        last = strict if literals is after else loose
         parts = []
         for place, literal in enumerate(literals):
             equal = ["{0} = {1}".format(*pair) for pair in zip(names[:place], literals)]

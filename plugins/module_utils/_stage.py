@@ -269,7 +269,7 @@ class Stage:
         self._control.execute("SET SESSION foreign_key_checks = 0")
         for table in self._tables:
             name = quote_name(self._schema, table.name)
-            present = _schema.index_names(self._control.rows("SHOW CREATE TABLE " + name)[0][1])
+            present = _schema.foreign_names(self._control.rows("SHOW CREATE TABLE " + name)[0][1])
             keys = _schema.foreign_keys(table)
             missing = [line for key, line in zip(keys, _schema.split_create(table)[2]) if key[0] not in present]
             if missing:

@@ -70,8 +70,9 @@ class Request(t.NamedTuple):
 def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
     """Have a snapshot of the database that the time rule allows, or that was taken for this run."""
     secret, directory = request.secret, str(request.snapshot_dir)
-    if not secret and not request.unencrypted:
-        raise ArtefactError("snapshot", "no encryption key was given.", "Give encryption_key or encryption_key_file, or set unencrypted.")
+    if bool(secret) == request.unencrypted:
+        cause = "an encryption key was given, although unencrypted is set." if secret else "no encryption key was given."
+        raise ArtefactError("snapshot", cause, "Give encryption_key or encryption_key_file, or set unencrypted.")
     with Session(request.login) as control:
         source = _snapshot.inspect(control, request.database)
         own = [found for found in _artefact.list_snapshots(directory) if found.is_of(source.server.identity, request.database)]
@@ -110,6 +111,9 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server)
         _journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
+        own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
+        if own:
+            result["warnings"] = ["These views and triggers will run as {0}: {1}.".format(server.account, ", ".join(own))]
         if _under_way(control, request, snapshot):
             return result
         entry = _stage.staged(control, request.stage, snapshot.id)

@@ -71,7 +71,7 @@ options:
     description: File that holds the key instead. It must not be open to other users.
     type: path
   unencrypted:
-    description: Take the snapshot without encryption. Its files then hold clear text of ServiceNow records.
+    description: Take the snapshot without encryption and without a key. Its files then hold clear text of ServiceNow records.
     type: bool
     default: false
   stage_schema:
@@ -133,7 +133,9 @@ notes:
   - >-
     Rights on the target: C(GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW) both on
     C(`edgeencryption`.*) and on C(`edgeencryption\_%`.*), and C(GRANT PROCESS ON *.*). A safety snapshot there needs the rights of a source.
-  - Views and triggers are created with the account of this module as definer, since the original one need not exist on the target.
+  - >-
+    Views and triggers are created with the account of this module as definer, since the original one need not exist on the target. Should the database
+    have any, grant this account what they need in order to run. The tables of Edge Encryption come without.
   - The rows are loaded with C(LOAD DATA LOCAL) where the server allows it, otherwise with C(INSERT). RV(load_method) tells which.
 seealso:
   - module: edge_encryption.clone.mysql_token_db_info
@@ -270,7 +272,7 @@ chunks_resumed:
   type: int
   sample: 0
 left_out:
-  description: Objects of the database that are not part of a snapshot.
+  description: Routines and events of the database, as far as the account may see them. They are not part of a snapshot.
   returned: O(state=snapshotted), except for a new snapshot in check mode
   type: list
   elements: str
@@ -293,15 +295,12 @@ timings:
 
 import json
 import time
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _sync
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
-
-LOGIN = ("host", "port", "user", "password")
 
 
 class ProgressFile:
@@ -322,45 +321,32 @@ class ProgressFile:
             file.write(json.dumps(line) + "\n")
 
 
-def make_login(params: t.Dict[str, t.Any]) -> _db.Login:
-    names = ("ca_cert", "check_hostname", "use_tls", "connect_timeout")
-    return _db.Login(*(params["login_" + name] for name in LOGIN), **{name: params[name] for name in names})
-
-
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["snapshotted", "staged", "cut_over", "rolled_back", "pruned"]},
-            "login_host": {"type": "str", "default": "localhost"},
-            "login_port": {"type": "int", "default": 3306},
-            "login_user": {"type": "str", "required": True},
-            "login_password": {"type": "str", "required": True, "no_log": True},
-            "ca_cert": {"type": "path"},
-            "check_hostname": {"type": "bool", "default": True},
-            "use_tls": {"type": "bool", "default": True},
-            "connect_timeout": {"type": "int", "default": 30},
-            "database": {"type": "str", "default": "edgeencryption"},
-            "snapshot_dir": {"type": "path"},
-            "snapshot": {"type": "str"},
-            "backup_time": {"type": "str"},
-            "margin": {"type": "float", "default": 0},
-            "max_lag": {"type": "float", "default": 14400},
-            "run_id": {"type": "str"},
-            "encryption_key": {"type": "str", "no_log": True},
-            "encryption_key_file": {"type": "path", "no_log": False},
-            "unencrypted": {"type": "bool", "default": False},
-            "stage_schema": {"type": "str"},
-            "previous_schema": {"type": "str"},
-            "keep_tables": {"type": "list", "elements": "str", "default": []},
-            "allow_connected": {"type": "bool", "default": False},
-            "allow_same_server": {"type": "bool", "default": False},
-            "workers": {"type": "int", "default": 2},
-            "chunk_bytes": {"type": "int", "default": 4194304},
-            "lock_wait_timeout": {"type": "int", "default": 10},
-            "keep_snapshots": {"type": "int"},
-            "keep_for": {"type": "float", "default": 691200},
-            "progress_file": {"type": "path"},
-        },
+        argument_spec=dict(
+            _db.LOGIN_OPTIONS,
+            state={"type": "str", "required": True, "choices": ["snapshotted", "staged", "cut_over", "rolled_back", "pruned"]},
+            snapshot_dir={"type": "path"},
+            snapshot={"type": "str"},
+            backup_time={"type": "str"},
+            margin={"type": "float", "default": 0},
+            max_lag={"type": "float", "default": 14400},
+            run_id={"type": "str"},
+            encryption_key={"type": "str", "no_log": True},
+            encryption_key_file={"type": "path", "no_log": False},
+            unencrypted={"type": "bool", "default": False},
+            stage_schema={"type": "str"},
+            previous_schema={"type": "str"},
+            keep_tables={"type": "list", "elements": "str", "default": []},
+            allow_connected={"type": "bool", "default": False},
+            allow_same_server={"type": "bool", "default": False},
+            workers={"type": "int", "default": 2},
+            chunk_bytes={"type": "int", "default": 4194304},
+            lock_wait_timeout={"type": "int", "default": 10},
+            keep_snapshots={"type": "int"},
+            keep_for={"type": "float", "default": 691200},
+            progress_file={"type": "path"},
+        ),
         required_if=[
             ("state", "snapshotted", ["snapshot_dir"]),
             ("state", "staged", ["snapshot_dir"]),
@@ -368,7 +354,7 @@ def main() -> None:
             ("state", "rolled_back", ["run_id"]),
             ("state", "pruned", ["previous_schema", "run_id"], True),
         ],
-        mutually_exclusive=[("encryption_key", "encryption_key_file", "unencrypted")],
+        mutually_exclusive=[("encryption_key", "encryption_key_file")],
         supports_check_mode=True,
     )
     if _db.PYMYSQL_IMPORT_ERROR:
@@ -376,9 +362,7 @@ def main() -> None:
     if _artefact.LIBRARY_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("zstandard and cryptography"), exception=_artefact.LIBRARY_IMPORT_ERROR)
     params = module.params
-    request = _sync.Request(
-        login=make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields}
-    )
+    request = _sync.Request(login=_db.make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields})
     progress = Progress(ProgressFile(params["progress_file"]) if params["progress_file"] else None)
     try:
         module.exit_json(**getattr(_sync, params["state"])(request, module.check_mode, module._diff, progress))
