@@ -268,6 +268,13 @@ def free_bytes(directory: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def free_bytes_for(directory: str) -> int:
+    """Return the bytes that are free for a directory which need not be there yet."""
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(os.path.abspath(directory))
+    return free_bytes(directory)
+
+
 def load(path: str) -> Snapshot:
     """Read the manifest of one snapshot."""
     name = os.path.join(path, MANIFEST)

@@ -8,9 +8,9 @@
 
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _journal, _privileges, _schema, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema_journal, _privileges, _schema, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session, read_server
-from ansible_collections.edge_encryption.clone.plugins.module_utils._journal import Entry
+from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
 
 
@@ -19,8 +19,8 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
     with Session(login) as control:
         server = read_server(control)
         grants = _privileges.Grants.read(control)
-        own = _journal.own_schemas(control, database)
-        beside = sorted({_journal.stage_name(database), _journal.previous_name(database, "")} | {name for name, dummy in own})
+        own = _schema_journal.own_schemas(control, database)
+        beside = sorted({_schema_journal.stage_name(database), _schema_journal.previous_name(database, "")} | {name for name, dummy in own})
         found = {
             "server": dict(server._asdict(), binary_log=control.variables("log_bin").get("log_bin") == "ON"),
             "schemas": [_schema_facts(control, database, "live", None)]
@@ -41,6 +41,7 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
         sums = {entry["name"]: entry for entry in measure_all(login, database)}
         found["tables"] = [dict(table, **sums[table["name"]]) for table in found["tables"]]
     if snapshot_dir:
+        found["snapshot_dir_free_bytes"] = _artefact.free_bytes_for(snapshot_dir)
         found["snapshots"] = [snapshot.summary() for snapshot in _artefact.list_snapshots(snapshot_dir)]
     return found
 

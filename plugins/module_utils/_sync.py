@@ -10,7 +10,7 @@ import datetime
 import os
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _journal, _schema, _snapshot, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema_journal, _schema, _snapshot, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -46,15 +46,15 @@ class Request(t.NamedTuple):
 
     @property
     def stage(self) -> str:
-        return self.stage_schema or _journal.stage_name(self.database)
+        return self.stage_schema or _schema_journal.stage_name(self.database)
 
     @property
     def previous(self) -> str:
-        return self.previous_schema or _journal.previous_name(self.database, self.run_id or "")
+        return self.previous_schema or _schema_journal.previous_name(self.database, self.run_id or "")
 
     @property
     def undone(self) -> str:
-        return _journal.undone_name(self.database, self.run_id or "")
+        return _schema_journal.undone_name(self.database, self.run_id or "")
 
     @property
     def rule(self) -> t.Optional[TimeRule]:
@@ -109,7 +109,7 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         snapshot = choose(request, _stage.read_server(control).identity)
         cipher = snapshot.unlock(request.secret)
         server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server)
-        _journal.exclusive(control, request.database)
+        _schema_journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
         own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
         if own:
@@ -125,7 +125,7 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         if check:
             return dict(result, verified=bool(entry))
         if entry:
-            _journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
+            _schema_journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
             return result
         stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress)
         return dict(result, **stage.run(request.workers))
@@ -165,10 +165,10 @@ def pruned(request: Request, check: bool, diff: bool, progress: Progress) -> Res
     """Have a schema with replaced tables gone, once it is old enough."""
     with Session(request.login) as control:
         _stage.inspect_server(control, request.database, [request.previous])
-        _journal.exclusive(control, request.database)
+        _schema_journal.exclusive(control, request.database)
         changed = _cut_over.prune(control, request.database, request.previous, request.keep_for)
         if changed and not check:
-            _journal.Journal(control, request.previous).drop()
+            _schema_journal.Journal(control, request.previous).drop()
     return {"changed": changed, "previous_schema": request.previous}
 
 
@@ -212,7 +212,7 @@ def measure_all(login: Login, schema: str, names: t.Optional[t.Sequence[str]] = 
 def _swap(request: Request, plan: t.Callable[[Session], t.Tuple[_cut_over.Swap, bool]], schemas: t.Sequence[str], check: bool, diff: bool) -> Result:
     with Session(request.login) as control:
         _stage.inspect_server(control, request.database, schemas)
-        _journal.exclusive(control, request.database)
+        _schema_journal.exclusive(control, request.database)
         swap, done = plan(control)
         result = {
             "changed": not done,
@@ -238,7 +238,7 @@ def _swap(request: Request, plan: t.Callable[[Session], t.Tuple[_cut_over.Swap, 
 
 def _under_way(control: Session, request: Request, snapshot: Snapshot) -> bool:
     """Tell whether the run's cut-over has begun or is done with this snapshot; refuse while another one is half way."""
-    for schema, entry in _journal.own_schemas(control, request.database):
+    for schema, entry in _schema_journal.own_schemas(control, request.database):
         if not entry or entry.detail.get("keep") != schema:
             continue
         mine = entry.run_id == request.run_id and entry.snapshot == snapshot.id and entry.detail["kind"] == "cut_over"

@@ -193,6 +193,11 @@ previous:
       type: list
       elements: str
       sample: [db_id, edge_token_map, token_map]
+snapshot_dir_free_bytes:
+  description: Bytes that are free where the snapshots go.
+  returned: when O(snapshot_dir) is given
+  type: int
+  sample: 85899345920
 missing_privileges:
   description: The C(GRANT) statements that the account lacks in order to be used for the C(source), or for the C(target).
   returned: success

@@ -17,7 +17,7 @@ import time
 import pymysql
 import pytest
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _journal, _privileges, _snapshot
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _schema_journal, _privileges, _snapshot
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import SECRET
 
 RUN = "acmetest/C-1"

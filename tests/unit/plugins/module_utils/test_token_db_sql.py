@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _journal, _privileges, _schema, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _schema_journal, _privileges, _schema, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Column, Table
 
@@ -135,15 +135,15 @@ def test_a_row_that_fits_no_packet_is_an_error():
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
 def test_names_of_schemas_are_safe_bounded_and_one_a_run(one, other):
-    names = [_journal.previous_name("edgeencryption", run) for run in (one, other)]
+    names = [_schema_journal.previous_name("edgeencryption", run) for run in (one, other)]
     assert all(len(name) <= 64 and name.startswith("edgeencryption_prev_") and name.isascii() and name == name.lower() for name in names)
     assert (names[0] == names[1]) == (one == other)
 
 
 def test_names_of_schemas_can_be_read():
-    assert _journal.stage_name("edgeencryption") == "edgeencryption_stage"
-    assert _journal.previous_name("edgeencryption", "c42") == "edgeencryption_prev_c42"
-    assert _journal.undone_name("edgeencryption", "acmetest/CLONE-1").startswith("edgeencryption_undone_acmetest_clone_1_")
+    assert _schema_journal.stage_name("edgeencryption") == "edgeencryption_stage"
+    assert _schema_journal.previous_name("edgeencryption", "c42") == "edgeencryption_prev_c42"
+    assert _schema_journal.undone_name("edgeencryption", "acmetest/CLONE-1").startswith("edgeencryption_undone_acmetest_clone_1_")
 
 
 def grants(*statements):
