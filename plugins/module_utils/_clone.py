@@ -364,6 +364,9 @@ class Follower:
         if goal == "due":
             return self._not_due(clone)
         if goal == "backup" and phase in ("running", "completed"):
+            if not clone["backup_completed"] and phase == "completed":
+                raise EdgeError("clone {}".format(clone["number"]), "it is not known which backup it used: {}".format(clone["backup_unknown_because"]),
+                                "Look at its log on {} and give the end of the backup in UTC.".format(self.clones.source.name), clone=clone)
             return "" if clone["backup_completed"] else clone["backup_unknown_because"]
         if phase != "completed":
             return "It is on hold: {}".format(clone["message"]) if fold(clone["state"]) == "hold" else "It has not come so far."
