@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import (
     CLEANUP_JOB,
     Ambiguous,
