@@ -349,4 +349,4 @@ def test_progress_lines(source, tmp_path):
     follower.follow("CLN2", None, "completed")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["state"] for line in lines] == ["Scheduled", "Active", "Completed"]
-    assert set(lines[0]) == {"step", "state", "stage", "done", "total", "seconds"}
+    assert set(lines[0]) == {"step", "state", "stage", "done", "total", "unit", "bytes", "seconds"}
