@@ -59,14 +59,14 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.file = self.folder / "lab.json"
+        self._secrets = self.folder / "lab.secret.json"
 
     # -- what everything is called, once and for all for this folder
 
     def _remember(self) -> Info:
         """Ports and passwords, made on first use and kept, so that a restart changes nothing."""
-        path = self.folder / "lab.secret.json"
-        if path.exists():
-            return json.loads(path.read_text())
+        if self._secrets.exists():
+            return json.loads(self._secrets.read_text())
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         names = [f"{kind}_{side}" for side in SIDES for kind in ("db", "instance", "instance_control")]
         names += [f"{name}{suffix}" for side in SIDES for name in PROXIES[side] for suffix in ("", "_control")]
@@ -79,8 +79,7 @@ class Lab:
             "static_iv": {side: secrets.token_hex(8) for side in SIDES},
             "known_cleartext": {side: secrets.token_urlsafe(12) for side in SIDES},
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(known, indent=2))
+        _write_private(self._secrets, known)
         return known
 
     def info(self) -> Info:
@@ -224,10 +223,9 @@ class Lab:
 
     def status(self) -> t.List[t.Tuple[str, str, str]]:
         """Return name, where, and pid or C(down) of every part."""
-        known = json.loads((self.folder / "lab.secret.json").read_text()) if (self.folder / "lab.secret.json").exists() else None
-        if known is None:
+        if not self._secrets.exists():
             return []
-        self.known = known
+        self.known = self._remember()
         rows = []
         for side in SIDES:
             rows.append((f"token database {side}", f"127.0.0.1:{self._port(f'db_{side}')}", self._process("token_db", side).pid))
@@ -259,6 +257,7 @@ class Lab:
             "balancer": {"url": self._url("balancer"), "control_url": self._control("balancer_control")},
             "traffic": {"control_url": self._control("traffic_control")},
             "ca": str(self.authority.ca),
+            "lab_secrets": str(self._secrets),
         }
 
     def _all_healthy(self, info: Info) -> bool:
