@@ -21,7 +21,7 @@ from edgelab.inventory import PLAYBOOK, write_inventory
 from edgelab.lab import Lab
 
 BUILD = Path("build")
-START_IN = 75  # seconds from scheduling the clone to its start: t00 to t20 happen in between
+START_IN = 60  # seconds from scheduling the clone to its start: t00 to t20 happen in between
 
 
 def say(text: str) -> None:
