@@ -27,7 +27,7 @@ def write_inventory(lab: t.Dict[str, t.Any], folder: Path, **overrides: t.Any) -
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     inventory = {
         "all": {
-            "vars": dict(local, **variables(lab, folder), **overrides),
+            "vars": {**local, **variables(lab, folder), **overrides},
             "children": {
                 "edge_runner": {"hosts": {"runner": {}}},
                 "edge_source_proxies": _proxies(lab, "source"),

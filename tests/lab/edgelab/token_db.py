@@ -38,6 +38,7 @@ CLONE_USER = {"source": "edge_clone_read", "target": "edge_clone_write"}
 SETTINGS = """\
 [mariadbd]
 datadir = {data}
+tmpdir = {tmp}
 socket = {socket}
 port = {port}
 bind-address = 127.0.0.1
@@ -67,14 +68,16 @@ class TokenDb:
         """Make the server if need be, start it, and see to its accounts and tables."""
         new = not (self.folder / "data").exists()
         settings = self.folder / "my.cnf"
+        # A server that starts deletes the temporary tables of all others in a tmpdir that they share.
+        tmp = self.folder / "tmp"
+        tmp.mkdir(parents=True, exist_ok=True)
         if new:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            done = subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--user={getpass.getuser()}",
+            done = subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={tmp}", f"--user={getpass.getuser()}",
                                    "--auth-root-authentication-method=socket", "--skip-test-db"], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise LabError(f"mariadb-install-db for the {self.side}: {done.stdout}{done.stderr}")
         cert, key = authority.server("server")
-        settings.write_text(SETTINGS.format(data=self.folder / "data", socket=self.socket, port=self.port, user=getpass.getuser(), cert=cert, key=key,
+        settings.write_text(SETTINGS.format(data=self.folder / "data", tmp=tmp, socket=self.socket, port=self.port, user=getpass.getuser(), cert=cert, key=key,
                                             ca=authority.ca))
         self.process.start(["mariadbd", f"--defaults-file={settings}"])
         self.process.wait_for(self.healthy)

@@ -1,0 +1,276 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A private lab, a user who runs the playbook in it, and what the tests look at afterwards."""
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import requests
+from edgelab import demo_data
+from edgelab.inventory import EDGE_SECRET, PLAYBOOK, write_inventory
+from edgelab.lab import Lab
+from edgelab.processes import start_time
+from edgelab.token_db import TokenDb
+
+COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
+ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+# The lab's clone in seconds: about 6 until it is complete, then a cleanup job that lasts until the run looks.
+CLONE_KNOBS = {"clone_speed": 5, "stage_seconds": {"Cleanup scripts": 75}}
+STOP_LEAD = 5
+
+Vars = t.Dict[str, t.Any]
+Row = t.Dict[str, t.Any]
+
+
+class Run(t.NamedTuple):
+    """What a run left: its exit code, all it printed, and the report (None when there is none)."""
+
+    returncode: int
+    output: str
+    report: t.Optional[Row]
+
+    def step(self, name: str) -> Row:
+        assert self.report, self.output[-3000:]
+        return next(step for step in self.report["steps"] if step["id"] == name)
+
+    @property
+    def recap(self) -> t.Dict[str, t.Dict[str, int]]:
+        """The numbers of the play recap by host."""
+        lines = self.output.partition("PLAY RECAP")[2].splitlines()[1:]
+        found = (re.match(r"(\S+) +: (ok=.*)", line) for line in lines)
+        return {match[1]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", match[2])} for match in found if match}
+
+    @property
+    def message(self) -> str:
+        """What the run says last about its failure, blanks and line ends evened out."""
+        said = re.findall(r'"msg": "((?:[^"\\]|\\.)*)"', self.output[self.output.rfind("[ERROR]") :])
+        return said[-1] if said else ""
+
+
+class Bench:
+    """A lab of its own, with instances that were never cloned."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._keeper = Lab(folder / "lab")
+        self.lab = self._keeper.up()
+        self.control("source", "PUT", "/knobs", CLONE_KNOBS)
+        self.number = ""
+        self.variables: Vars = {"edge_stop_lead": STOP_LEAD}
+
+    def down(self) -> None:
+        self._keeper.down()
+
+    # -- the site
+
+    def keep_one_target_proxy(self) -> None:
+        """Make it a small site, which is cloned faster: the other target proxies are down and in no inventory."""
+        for proxy in self.lab["proxies"]["target"][1:]:
+            subprocess.run([Path(proxy["home"], "shutdown.sh")], check=True, stdout=subprocess.DEVNULL)
+        del self.lab["proxies"]["target"][1:]
+        wait_until(lambda: [row["online"] for row in self.raw("target", "sys_encryption_proxy")].count("true") == 1)
+
+    def fill(self, count: int = 10) -> t.List[t.Dict[str, str]]:
+        """Write records on both sides, take the nightly backup, name the records that prove the clone; returns those of the source."""
+        written = demo_data.write_source(self.lab, count)
+        demo_data.write_target(self.lab, 4)
+        self.backup = demo_data.take_backup(self.lab)
+        self.variables["edge_verify_records"] = demo_data.verify_records(count)
+        return written
+
+    def schedule(self, in_seconds: float, **options: str) -> str:
+        self.number = demo_data.schedule_clone(self.lab, in_seconds, **options)
+        return self.number
+
+    def cancel(self) -> None:
+        """Take the request back."""
+        row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)
+        self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, state="Canceled")]})
+
+    # -- the user
+
+    def command(self, *arguments: str, state: str = "run", **overrides: t.Any) -> t.List[str]:
+        """Write the inventory and return the command that a user would type; state names the folder of journal, snapshots and report."""
+        inventory = write_inventory(self.lab, self.folder / state, **{**self.variables, **overrides})
+        confirmed = [] if "edge_confirm_target" in overrides else ["-e", "edge_confirm_target=" + self.lab["instances"]["target"]["name"]]
+        return [str(ANSIBLE_PLAYBOOK), PLAYBOOK, "-i", str(inventory), *confirmed, *arguments]
+
+    def run(self, *arguments: str, state: str = "run", **overrides: t.Any) -> Run:
+        """Run the playbook to its end."""
+        report = self.folder / state / "report.json"
+        report.unlink(missing_ok=True)
+        done = subprocess.run(
+            self.command(*arguments, state=state, **overrides), env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        (self.folder / state / "output.txt").write_text(done.stdout + done.stderr)
+        return Run(done.returncode, done.stdout + done.stderr, json.loads(report.read_text()) if report.exists() else None)
+
+    def start(self, *arguments: str, state: str = "run", **overrides: t.Any) -> "subprocess.Popen[bytes]":
+        """Start the playbook in a process group of its own."""
+        command = self.command(*arguments, state=state, **overrides)
+        with (self.folder / state / "output.txt").open("wb") as output:
+            return subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+    # -- what can be seen
+
+    def control(self, side: str, method: str, path: str, body: t.Any = None) -> t.Any:
+        """Ask the control port of an instance."""
+        return ask(method, self.lab["instances"][side]["control_url"] + path, body)
+
+    def requests(self, side: str) -> t.List[Row]:
+        return self.control(side, "GET", "/requests")["requests"]
+
+    def raw(self, side: str, table: str) -> t.List[Row]:
+        return self.control(side, "GET", "/raw/" + table)["rows"]
+
+    def token_db(self, side: str) -> TokenDb:
+        return TokenDb(side, Path(self.lab["token_db"][side]["folder"]), self.lab["token_db"][side]["port"])
+
+    def schemas(self, side: str) -> t.List[str]:
+        return [name for (name,) in self.token_db(side).query("SHOW DATABASES LIKE 'edgeencryption%%'")]
+
+    def tokens(self, side: str, schema: str = "edgeencryption") -> t.Set[t.Tuple[str, str]]:
+        return set(self.token_db(side).query(f"SELECT token, value FROM `{schema}`.edge_token_map"))
+
+    def proxies(self, side: str) -> t.List[Path]:
+        return [Path(proxy["home"]) for proxy in self.lab["proxies"][side]]
+
+    def journal(self, state: str = "run") -> t.List[Row]:
+        """Return every event of every run in a state folder."""
+        files = sorted((self.folder / state / "state").rglob("journal.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def secrets(self) -> t.Dict[str, str]:
+        """Return every secret of the lab by what it is."""
+        known = json.loads((self.folder / "lab" / "lab.secret.json").read_text())
+        nested = {"edge_secret": EDGE_SECRET}
+        for kind in ("users", "db_users", "keystore", "static_iv", "known_cleartext"):
+            for side, value in known[kind].items():
+                for user, secret in value.items() if isinstance(value, dict) else [("", value)]:
+                    nested[f"{kind} {side} {user}"] = secret
+        return nested
+
+    def world(self) -> Row:
+        """Return what a refused run must leave alone."""
+        return {
+            "running proxies": {home.name: running_proxies([home]) for side in ("source", "target") for home in self.proxies(side)},
+            "files of proxies": {home.name: hashes(home) for side in ("source", "target") for home in self.proxies(side)},
+            "token databases": {side: checksums(self.token_db(side)) for side in ("source", "target")},
+            "records": {
+                side: hash_of([self.raw(side, table) for table in ("sys_encryption_rule", "sys_encryption_configuration", "clone_instance", "sys_user")])
+                for side in ("source", "target")
+            },
+            "proxy records": {side: [(row["name"], row["status"], row["online"]) for row in self.raw(side, "sys_encryption_proxy")] for side in ("source", "target")},
+        }
+
+
+class Watch(threading.Thread):
+    """Looks at the processes of this machine all the time: which proxies run, and whether a command line holds a secret."""
+
+    def __init__(self, homes: t.Sequence[Path], secrets: t.Mapping[str, str]) -> None:
+        super().__init__(daemon=True)
+        self.homes, self.secrets = homes, secrets
+        self.seen: t.List[t.Tuple[float, t.Tuple[str, ...]]] = []  # time, names of the proxies that run
+        self.leaks: t.Set[str] = set()
+        self.command_lines: t.Set[str] = set()
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            lines = command_lines()
+            self.seen.append((time.time(), tuple(home.name for home in self.homes if any(str(home) in line for line in lines.values()))))
+            for line in set(lines.values()) - self.command_lines:
+                self.leaks |= {f"{what} in {line}" for what, secret in self.secrets.items() if secret in line}
+            self.command_lines |= set(lines.values())
+
+    def __enter__(self) -> "Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        self._over.set()
+        self.join()
+
+
+def environment() -> t.Dict[str, str]:
+    return dict(
+        os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_PIPELINING="true", ANSIBLE_NOCOLOR="true", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false",
+        ANSIBLE_LOCALHOST_WARNING="false",
+    )  # fmt: skip
+
+
+def ask(method: str, url: str, body: t.Any = None) -> t.Any:
+    answer = requests.request(method, url, json=body, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """End ansible-playbook and all it forked, as the kernel or an operator in despair would; proxies have sessions of their own."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(true: t.Callable[[], t.Any], seconds: float = 60, pause: float = 0.1) -> t.Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        value = true()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(pause)
+
+
+def command_lines() -> t.Dict[int, str]:
+    lines = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                lines[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return lines
+
+
+def running_proxies(homes: t.Iterable[Path]) -> t.Set[t.Tuple[int, t.Optional[str]]]:
+    """Return pid and start time of each process of these proxies."""
+    lines = command_lines()
+    return {(pid, start_time(pid)) for pid, line in lines.items() for home in homes if f"edgelab.proxy --home {home}" in line and start_time(pid)}
+
+
+def hashes(home: Path) -> t.Dict[str, str]:
+    """Return the digest of each file of an install directory but its logs and pid file."""
+    return {
+        str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and path.parent.name != "logs" and path.suffix != ".pid"
+    }
+
+
+def checksums(database: TokenDb) -> t.Dict[str, t.Any]:
+    """Return the checksum of every table in every schema that is not the server's own."""
+    tables = database.query(
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+    )
+    return {f"{schema}.{name}": database.query(f"CHECKSUM TABLE `{schema}`.`{name}` EXTENDED")[0][1] for schema, name in tables}
+
+
+def hash_of(value: t.Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def epoch(stamp: str) -> float:
+    """Return the seconds of a time in ISO 8601 and UTC."""
+    return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
