@@ -26,9 +26,10 @@ from edgelab.token_db import TokenDb
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-# The lab's clone in seconds: about 6 until it is complete, then a cleanup job that lasts until the run looks.
-CLONE_KNOBS = {"clone_speed": 5, "stage_seconds": {"Cleanup scripts": 75}}
+# The lab's clone takes about 6 s, then a cleanup job goes on until the run has surely looked once.
+CLONE_KNOBS = {"clone_speed": 5, "stage_seconds": {"Cleanup scripts": 40}}
 STOP_LEAD = 5
+LATER = 3600  # seconds; how far ahead a clone is scheduled that a test starts by rescheduling it
 
 Vars = t.Dict[str, t.Any]
 Row = t.Dict[str, t.Any]
@@ -54,8 +55,8 @@ class Run(t.NamedTuple):
 
     @property
     def message(self) -> str:
-        """What the run says last about its failure, blanks and line ends evened out."""
-        said = re.findall(r'"msg": "((?:[^"\\]|\\.)*)"', self.output[self.output.rfind("[ERROR]") :])
+        """What the run says last about its failure."""
+        said = re.findall(r"^\[ERROR\]: (.*?)\n(?:Origin|fatal|failed):", self.output, re.DOTALL | re.MULTILINE)
         return said[-1] if said else ""
 
 
@@ -90,14 +91,25 @@ class Bench:
         self.variables["edge_verify_records"] = demo_data.verify_records(count)
         return written
 
-    def schedule(self, in_seconds: float, **options: str) -> str:
+    def schedule(self, in_seconds: float = LATER, **options: str) -> str:
+        """Request a clone; returns its number."""
         self.number = demo_data.schedule_clone(self.lab, in_seconds, **options)
         return self.number
 
-    def cancel(self) -> None:
-        """Take the request back."""
+    def change_request(self, **values: str) -> None:
+        """Change the request of the clone, as its owner can at any time."""
         row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)
-        self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, state="Canceled")]})
+        self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, **values)]})
+
+    def start_clone_when_awaited(self, state: str, over: t.Callable[[], bool]) -> None:
+        """Bring the clone forward as soon as a run waits for it, however slow this machine is: it then starts STOP_LEAD seconds later."""
+        while not over():
+            steps = {event["step"]: event["status"] for event in self.journal(state) if event["event"] == "step"}
+            if steps.get("t30_clone_start") == "started":
+                start = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=STOP_LEAD)
+                self.change_request(scheduled=f"{start:%Y-%m-%d %H:%M:%S}")
+                return
+            time.sleep(0.1)
 
     # -- the user
 
@@ -107,21 +119,28 @@ class Bench:
         confirmed = [] if "edge_confirm_target" in overrides else ["-e", "edge_confirm_target=" + self.lab["instances"]["target"]["name"]]
         return [str(ANSIBLE_PLAYBOOK), PLAYBOOK, "-i", str(inventory), *confirmed, *arguments]
 
-    def run(self, *arguments: str, state: str = "run", **overrides: t.Any) -> Run:
-        """Run the playbook to its end."""
-        report = self.folder / state / "report.json"
-        report.unlink(missing_ok=True)
-        done = subprocess.run(
-            self.command(*arguments, state=state, **overrides), env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        (self.folder / state / "output.txt").write_text(done.stdout + done.stderr)
-        return Run(done.returncode, done.stdout + done.stderr, json.loads(report.read_text()) if report.exists() else None)
+    def run(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), **overrides: t.Any) -> Run:
+        """Run the playbook to its end; a clone that it waits for begins as soon as it waits."""
+        (self.folder / state / "report.json").unlink(missing_ok=True)
+        process = self.start(*arguments, state=state, prefix=prefix, **overrides)
+        try:
+            self.start_clone_when_awaited(state, lambda: process.poll() is not None)
+            process.wait()
+        finally:
+            if process.poll() is None:
+                kill_group(process)
+        return self.result(process, state)
 
-    def start(self, *arguments: str, state: str = "run", **overrides: t.Any) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), **overrides: t.Any) -> "subprocess.Popen[bytes]":
         """Start the playbook in a process group of its own."""
-        command = self.command(*arguments, state=state, **overrides)
+        command = [*prefix, *self.command(*arguments, state=state, **overrides)]
         with (self.folder / state / "output.txt").open("wb") as output:
             return subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+    def result(self, process: "subprocess.Popen[bytes]", state: str = "run") -> Run:
+        report = self.folder / state / "report.json"
+        output = (self.folder / state / "output.txt").read_text()
+        return Run(process.returncode, output, json.loads(report.read_text()) if report.exists() else None)
 
     # -- what can be seen
 
@@ -150,7 +169,7 @@ class Bench:
     def journal(self, state: str = "run") -> t.List[Row]:
         """Return every event of every run in a state folder."""
         files = sorted((self.folder / state / "state").rglob("journal.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [json.loads(line) for file in files for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def secrets(self) -> t.Dict[str, str]:
         """Return every secret of the lab by what it is."""

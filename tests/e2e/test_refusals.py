@@ -1,0 +1,186 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bad input: one clear message with the thing, the cause and the way out, and nothing changed."""
+
+import contextlib
+import http.server
+import os
+import socket
+import ssl
+import threading
+import typing as t
+
+import pytest
+from edgelab.ca import Authority
+from edgelab.demo_data import schedule_clone
+
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row
+
+Case = t.Callable[[Bench], t.ContextManager[Row]]
+
+
+@pytest.fixture(scope="module")
+def bench(shared: Bench) -> Bench:
+    shared.fill(2)
+    shared.schedule()
+    return shared
+
+
+# Each case puts something wrong in place and gives the variables to run with; what it changed is put back.
+
+
+def given(**overrides: t.Any) -> Case:
+    """Return a case that is nothing but wrong variables; a callable gets the bench."""
+
+    @contextlib.contextmanager
+    def case(bench: Bench) -> t.Iterator[Row]:
+        yield {name: value(bench) if callable(value) else value for name, value in overrides.items()}
+
+    return case
+
+
+def instance(bench: Bench, side: str, **changes: str) -> Row:
+    found = bench.lab["instances"][side]
+    return {"host": found["url"], "username": found["username"], "password": found["password"], "ca_path": bench.lab["ca"], **changes}
+
+
+def token_db(bench: Bench, side: str, **changes: t.Any) -> Row:
+    db = bench.lab["token_db"][side]
+    login = {"login_host": db["host"], "login_port": db["port"], "login_user": db["user"], "login_password": db["password"], "ca_cert": db["ca"]}
+    return {**login, "database": db["database"], **changes}
+
+
+def unused_port(_bench: t.Optional[Bench] = None) -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def target_in_production(bench: Bench) -> t.Iterator[Row]:
+    row = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")
+    bench.control("source", "POST", "/raw/instance", {"rows": [dict(row, production="true")]})
+    yield {}
+    bench.control("source", "POST", "/raw/instance", {"rows": [row]})
+
+
+@contextlib.contextmanager
+def clone_to_another_target(bench: Bench) -> t.Iterator[Row]:
+    own = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")
+    other = dict(own, sys_id="0" * 32, instance_name="acmedev", instance_url="https://acmedev.example.com")
+    bench.control("source", "POST", "/raw/instance", {"rows": [other]})
+    number = schedule_clone(bench.lab, 3600, target_instance=other["sys_id"])
+    yield {"edge_clone_number": number}
+    request = next(row for row in bench.raw("source", "clone_instance") if row["clone_id"] == number)
+    bench.control("source", "DELETE", f"/raw/clone_instance/{request['sys_id']}")
+    bench.control("source", "DELETE", f"/raw/instance/{other['sys_id']}")
+
+
+def revoked(side: str, right: str, schema: str) -> Case:
+    @contextlib.contextmanager
+    def case(bench: Bench) -> t.Iterator[Row]:
+        account = f"{bench.lab['token_db'][side]['user']}@'127.0.0.1'"
+        bench.token_db(side).query(f"REVOKE {right} ON {schema} FROM {account}")
+        yield {}
+        bench.token_db(side).query(f"GRANT {right} ON {schema} TO {account}")
+
+    return case
+
+
+@contextlib.contextmanager
+def instance_with_expired_certificate(bench: Bench) -> t.Iterator[Row]:
+    cert, key = Authority(bench.folder / "lab" / "ca").server("expired", expired=True)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {"edge_target_instance": instance(bench, "target", host=f"https://127.0.0.1:{server.server_port}")}
+    server.shutdown()
+    server.server_close()
+
+
+@contextlib.contextmanager
+def database_with_expired_certificate(bench: Bench) -> t.Iterator[Row]:
+    """The server takes a certificate that has expired, as one does when nobody renews it."""
+    authority = Authority(bench.folder / "lab" / "ca")
+    good = [path.read_bytes() for path in authority.server("server")]
+    bad = [path.read_bytes() for path in authority.server("expired", expired=True)]
+
+    def take(contents: t.Sequence[bytes]) -> None:
+        for path, content in zip(authority.server("server"), contents):
+            path.write_bytes(content)
+        bench.token_db("target").query("FLUSH SSL")
+
+    take(bad)
+    yield {}
+    take(good)
+
+
+@contextlib.contextmanager
+def unknown_proxy(bench: Bench) -> t.Iterator[Row]:
+    row = next(row for row in bench.raw("target", "sys_encryption_proxy") if row["name"] == "edge_target_3")
+    bench.control("target", "DELETE", f"/raw/sys_encryption_proxy/{row['sys_id']}")
+    yield {}
+    bench.control("target", "POST", "/raw/sys_encryption_proxy", {"rows": [row]})
+
+
+@contextlib.contextmanager
+def forgotten_proxy(bench: Bench) -> t.Iterator[Row]:
+    left_out = bench.lab["proxies"]["target"].pop()
+    yield {}
+    bench.lab["proxies"]["target"].append(left_out)
+
+
+CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
+    "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "acmeprod knows", "acmetest"]),
+    "target is the source": (
+        given(edge_target_name="acmeprod", edge_confirm_target="acmeprod", edge_target_instance=lambda bench: instance(bench, "source")),
+        ["acmeprod", "same instance", "edge_target_instance"],
+    ),
+    "address of another instance": (given(edge_target_instance=lambda bench: instance(bench, "source")), ["acmeprod", "not acmetest", "edge_target_instance"]),
+    "production target": (target_in_production, ["acmetest", "production"]),
+    "unconfirmed target": (given(edge_confirm_target=""), ["acmetest", "nothing was confirmed", "-e edge_confirm_target=acmetest"]),
+    "wrongly confirmed target": (given(edge_confirm_target="acmeprod"), ["acmetest", "you confirmed acmeprod", "-e edge_confirm_target=acmetest"]),
+    "unknown clone number": (given(edge_clone_number="CLONE9999999"), ["acmeprod", "CLONE9999999"]),
+    "clone to another target": (clone_to_another_target, ["acmedev", "not to acmetest"]),
+    "backup that has not ended": (given(edge_backup_time="2099-01-01 00:00:00"), ["2099-01-01", "backup"]),
+    "source database unreachable": (given(edge_source_token_db=lambda bench: token_db(bench, "source", login_port=unused_port())), ["127.0.0.1", "refused"]),
+    "target database unreachable": (given(edge_target_token_db=lambda bench: token_db(bench, "target", login_port=unused_port())), ["127.0.0.1", "refused"]),
+    "wrong password of the source database": (
+        given(edge_source_token_db=lambda bench: token_db(bench, "source", login_password="wrong-password")), ["edge_clone_read", "denied", "password"]),
+    "wrong password of the target database": (
+        given(edge_target_token_db=lambda bench: token_db(bench, "target", login_password="wrong-password")), ["edge_clone_write", "denied", "password"]),
+    "wrong password of the source instance": (
+        given(edge_source_instance=lambda bench: instance(bench, "source", password="wrong-password")), ["edge.automation", "password"]),
+    "wrong password of the target instance": (
+        given(edge_target_instance=lambda bench: instance(bench, "target", password="wrong-password")), ["edge.automation", "password"]),
+    "instance with an expired certificate": (instance_with_expired_certificate, ["certificate", "expired"]),
+    "database with an expired certificate": (database_with_expired_certificate, ["certificate", "expired"]),
+    "source account may not read": (revoked("source", "SELECT", "edgeencryption.*"), ["SELECT", "edge_clone_read"]),
+    "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["CREATE", "edge_clone_write"]),
+    "proxy that the target does not know": (unknown_proxy, ["edge_target_3", "inventory"]),
+    "proxy that is online and not in the inventory": (forgotten_proxy, ["edge_target_3", "inventory"]),
+    "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
+}
+FAST = (
+    "unknown target", "target is the source", "production target", "unconfirmed target", "clone to another target", "backup that has not ended",
+    "source database unreachable", "wrong password of the target instance", "instance with an expired certificate", "target account may not create",
+    "proxy that is online and not in the inventory",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in CASES])
+def test_bad_input_is_refused_and_nothing_changes(bench: Bench, name: str) -> None:
+    case, words = CASES[name]
+    before = bench.world()
+    folder = "refused-" + name.replace(" ", "-")
+    with case(bench) as overrides:
+        run = bench.run(state=folder, **overrides)
+    assert run.returncode != 0, run.output[-3000:]
+    assert not [word for word in words if word not in run.message], run.message
+    assert [event for event in bench.journal(folder) if event["event"] == "opened"] == [], "the refused run is in the way of the next"
+    assert not list((bench.folder / folder).rglob("lock.json"))
+    assert bench.world() == before
