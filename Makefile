@@ -46,7 +46,7 @@ test-long: setup ## the long tier: soak, many random files, many kills
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile
 	$(BIN)/ruff check .
-	$(BIN)/mypy plugins/module_utils plugins/plugin_utils
+	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/plugins/%,module_utils plugin_utils)
 	$(BIN)/ansible-lint --offline --profile production
 
 sanity: setup ## ansible-test sanity, on a copy that lies where it wants it

@@ -209,7 +209,7 @@ class Clones:
             "target": target.get("instance_name", ""),
             "target_production": target["production"] == "true" if target.get("production") else None,
             "options": {name: {"true": True, "false": False}.get(row[name], row[name]) for name in OPTIONS if name in row},
-        }
+        }  # type: t.Dict[str, t.Any]
         clone.update(self._profile(row.get("profile", "")))
         log, reason = self._log(found)
         clone.update(self._backup(log, reason), stage=row.get("stage") or _stage(log), log=log)

@@ -18,8 +18,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _sche
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import TimeRule, parse_time
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import LOCK_WAIT_TIMEOUT, DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import OWN_TABLES, Entry, Journal
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Trigger
+from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import OWN_TABLES, Entry, Journal
 
 PLANNED, COMPLETE, UNDONE = "planned", "complete", "undone"
 

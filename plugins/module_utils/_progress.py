@@ -12,7 +12,12 @@ import typing as t
 
 
 class Progress:
-    """Appends JSON lines to a file, at most one a second, and each change of state."""
+    """Appends JSON lines to a file, for whoever shows the progress: at most one a second, and each change of state.
+
+    Args:
+        path: the file; nothing is written without one.
+        step: what the work is called.
+    """
 
     def __init__(self, path: t.Optional[str], step: str) -> None:
         self.path = path
@@ -20,11 +25,23 @@ class Progress:
         self._began = time.monotonic()
         self._last = (0.0, "", "")
 
-    def report(self, state: str, stage: str = "", done: t.Optional[int] = None, total: t.Optional[int] = None) -> None:
+    def report(
+        self, state: str, stage: str = "", done: t.Optional[int] = None, total: t.Optional[int] = None, unit: str = "records", size: t.Optional[int] = None
+    ) -> None:
+        """Say how far the work is.
+
+        Args:
+            state: what is being done.
+            stage: the part of it.
+            done: how much of C(total) is done, in C(unit).
+            size: how many bytes that was.
+        """
         now = time.monotonic()
-        if not self.path or (now - self._last[0] < 1 and (state, stage) == self._last[1:]):
+        ended = done is not None and done == total
+        if not self.path or (now - self._last[0] < 1 and (state, stage) == self._last[1:] and not ended):
             return
         self._last = (now, state, stage)
-        line = {"step": self.step, "state": state, "stage": stage, "done": done, "total": total, "seconds": round(now - self._began, 1)}
-        with open(self.path, "a") as out:
+        line = {"step": self.step, "state": state, "stage": stage, "done": done, "total": total, "unit": unit, "bytes": size,
+                "seconds": round(now - self._began, 1)}
+        with open(self.path, "a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")

@@ -188,7 +188,8 @@ def create_views(session: Session, schema: str, views: t.Iterable[t.Sequence[str
     if waiting:
         session.execute("USE " + quote_name(schema))
     while waiting:
-        failed, reason = [], None
+        failed = []  # type: t.List[t.Sequence[str]]
+        reason = None
         for name, definition in waiting:
             try:
                 session.execute(view_statement(schema, name, definition))

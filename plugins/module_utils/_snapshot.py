@@ -128,7 +128,8 @@ def take(
             "began": freeze.began,
             "ended": control.utc_now(),
             "method": freeze.method,
-            "server": source.server._asdict(),
+            # The server's own account of itself, without the account that asked.
+            "server": {name: value for name, value in source.server._asdict().items() if name != "account"},
             "charset": after.charset,
             "collation": after.collation,
             "binlog": binlog,
@@ -139,8 +140,6 @@ def take(
             "left_out": after.left_out,
             "chunks": {table.name: sorted(export.chunks.get(table.name, [])) for table in after.tables},
         }
-        # The server's own account of itself, without the account that asked.
-        manifest["server"] = {name: value for name, value in manifest["server"].items() if name != "account"}
         snapshot = writer.finish(manifest)
     timings = dict(freeze._asdict(), total_s=round(time.monotonic() - started, 3))
     del timings["began"]

@@ -21,9 +21,9 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _priv
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Snapshot
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import CHUNKS, Entry, Journal
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table, Trigger
+from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import CHUNKS, Entry, Journal
 
 LOADING, COMPLETE = "loading", "complete"
 _ROW = re.compile(rb"\((?:'[^'\\]*(?:\\.[^'\\]*)*'|NULL|,)*\)", re.DOTALL)

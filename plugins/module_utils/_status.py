@@ -8,7 +8,7 @@
 
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema_journal, _privileges, _schema, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _privileges, _schema, _schema_journal, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
@@ -36,7 +36,7 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
             "connections": _cut_over.connections(control, database) if grants.holds("PROCESS") else None,
             "utc_now": control.utc_now(),
             "clock_skew_s": clock_skew(control),
-        }
+        }  # type: t.Dict[str, t.Any]
     if checksums:
         sums = {entry["name"]: entry for entry in measure_all(login, database)}
         found["tables"] = [dict(table, **sums[table["name"]]) for table in found["tables"]]

@@ -10,7 +10,7 @@ import datetime
 import os
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema_journal, _schema, _snapshot, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema, _schema_journal, _snapshot, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError

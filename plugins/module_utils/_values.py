@@ -47,7 +47,7 @@ class Values:
             ids = [wanted.sys_id]
         else:
             ids = [row["sys_id"] for row in table.list(wanted.query or "", ["sys_id"], limit=wanted.limit).rows]
-        found = []
+        found = []  # type: t.List[t.Dict[str, t.Any]]
         for sys_id in ids:
             found.extend(self._fields(wanted, sys_id))
             if wanted.attachments:

@@ -85,8 +85,8 @@ lock:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
 from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
+from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
 
 
 def run(params):

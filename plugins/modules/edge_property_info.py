@@ -86,6 +86,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _files, _properties
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 

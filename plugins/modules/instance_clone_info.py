@@ -245,6 +245,7 @@ candidates:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import BACKUP_PATTERN, Clones, Follower, cleanup_runs
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR, LoginRefused

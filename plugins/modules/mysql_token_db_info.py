@@ -153,7 +153,9 @@ snapshots:
   elements: dict
   sample: []
 staged:
-  description: What is in the shadow schema - its C(schema), C(snapshot), C(run_id), whether it is C(complete), and C(at), the UTC time of that. Null for nothing.
+  description:
+    - What is in the shadow schema - its C(schema), C(snapshot), C(run_id), whether it is C(complete), and C(at), the UTC time of that.
+    - Null for nothing.
   returned: success
   type: dict
   sample: {"schema": "edgeencryption_stage", "snapshot": "20260102T030436Z-1a2b3c", "run_id": "acmetest/CLONE0010001", "complete": true,

@@ -293,32 +293,13 @@ timings:
   sample: {"lock_s": 0.004, "lock_wait_s": 0.001, "method": "global_read_lock", "total_s": 2.412}
 """
 
-import json
-import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _sync
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
-
-
-class ProgressFile:
-    """Appends at most one line a second to a file, for whoever shows the progress."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._started = time.monotonic()
-        self._next = 0.0
-
-    def __call__(self, step: str, done: int, total: int, size: int) -> None:
-        now = time.monotonic()
-        if now < self._next and done < total:
-            return
-        self._next = now + 1
-        line = {"step": step, "done": done, "total": total, "unit": "rows", "bytes": size, "seconds": round(now - self._started, 1)}
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress as Counter
+from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 
 
 def main() -> None:
@@ -363,7 +344,8 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("zstandard and cryptography"), exception=_artefact.LIBRARY_IMPORT_ERROR)
     params = module.params
     request = _sync.Request(login=_db.make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields})
-    progress = Progress(ProgressFile(params["progress_file"]) if params["progress_file"] else None)
+    lines = Progress(params["progress_file"], "token database")
+    progress = Counter(lambda step, rows, total, size: lines.report(step, done=rows, total=total, unit="rows", size=size))
     try:
         module.exit_json(**getattr(_sync, params["state"])(request, module.check_mode, module._diff, progress))
     except EdgeError as error:

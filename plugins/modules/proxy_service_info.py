@@ -121,6 +121,7 @@ log_offset:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 

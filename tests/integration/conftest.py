@@ -107,7 +107,8 @@ def servers(tmp_path_factory):
         made[0].sql("CREATE USER 'edge_clone_read'@'127.0.0.1' IDENTIFIED BY 'read-password' REQUIRE SSL")
         made[1].sql("CREATE USER 'edge_clone_write'@'127.0.0.1' IDENTIFIED BY 'write-password' REQUIRE SSL")
         for server in made:
-            server.sql("CREATE USER 'edge_proxy'@'127.0.0.1' IDENTIFIED BY 'proxy-password' REQUIRE SSL", "GRANT ALL ON `edgeencryption`.* TO 'edge_proxy'@'127.0.0.1'")
+            server.sql("CREATE USER 'edge_proxy'@'127.0.0.1' IDENTIFIED BY 'proxy-password' REQUIRE SSL")
+            server.sql("GRANT ALL ON `edgeencryption`.* TO 'edge_proxy'@'127.0.0.1'")
         yield made
     finally:
         for server in made:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401
 from edgelab import proxy_home, signing
 from edgelab.instance import seed

@@ -209,7 +209,8 @@ def test_staging_goes_on_where_it_was_cut_off(site, monkeypatch):
     assert 3 <= len(done) <= 4
     again = []
     with monkeypatch.context() as patch:
-        patch.setattr(_stage.Stage, "_insert", lambda self, session, table, chunk, text: again.append(chunk.number) or original(self, session, table, chunk, text))
+        patch.setattr(_stage.Stage, "_insert", lambda self, session, table, chunk, text: (
+            again.append(chunk.number) or original(self, session, table, chunk, text)))
         assert site.ok("target", "staged", snapshot=snapshot["id"], run_id=RUN)["chunks_resumed"] == len(done)
     assert not done & set(again)
     site.ok("target", "cut_over", run_id=RUN)

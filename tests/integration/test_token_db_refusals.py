@@ -17,7 +17,7 @@ import time
 import pymysql
 import pytest
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _schema_journal, _privileges, _snapshot
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _db, _privileges, _schema_journal, _snapshot
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import SECRET
 
 RUN = "acmetest/C-1"
@@ -290,7 +290,7 @@ def test_two_runs_at_once(site, before, monkeypatch):
     snapshot = site.snapshot()["snapshot"]["id"]
     with contextlib.closing(site.target.admin()) as other:
         other.cursor().execute("SELECT GET_LOCK('edge_clone:{0}', 0)".format(hashlib.sha256(b"edgeencryption").hexdigest()[:32]))
-        monkeypatch.setattr(_journal, "LOCK_PATIENCE", 1)
+        monkeypatch.setattr(_schema_journal, "LOCK_PATIENCE", 1)
         message = site.refused("target", "staged", snapshot=snapshot)
     assert "another run" in message and str(other.thread_id()) in message
 

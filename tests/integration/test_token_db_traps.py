@@ -191,7 +191,9 @@ def test_orphans_are_found_although_the_server_does_not_look(site):
 
 def test_foreign_keys_across_databases_are_refused(site):
     site.target.sql(
-        "CREATE DATABASE edge_other", "CREATE TABLE edge_other.c (id CHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, FOREIGN KEY (id) REFERENCES edgeencryption.db_id (id))"
+        "CREATE DATABASE edge_other",
+        "CREATE TABLE edge_other.c (id CHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci,"
+        " FOREIGN KEY (id) REFERENCES edgeencryption.db_id (id))",
     )
     snapshot = site.snapshot()["snapshot"]["id"]
     message = site.refused("target", "staged", snapshot=snapshot)
@@ -326,4 +328,4 @@ def test_progress_counts_rows_and_nothing_else(site, tmp_path):
     snapshot = site.snapshot(progress_file=str(path))["snapshot"]["id"]
     site.ok("target", "staged", snapshot=snapshot, progress_file=str(path))
     text = path.read_text()
-    assert '"step": "stage", "rows_done": 1351, "rows_total": 1351' in text and CLEAR_TEXT not in text and "prod-" not in text
+    assert '"state": "stage", "stage": "", "done": 1351, "total": 1351' in text and CLEAR_TEXT not in text and "prod-" not in text

@@ -16,6 +16,7 @@ import sys
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 
 # The helper of the unit tests that runs a module's real main().

@@ -16,6 +16,7 @@ import tempfile
 
 import jks
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _jceks
 
 PASSWORD = "changeme"

@@ -12,9 +12,10 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 
 JUDGE = r"""
 import java.io.*;

@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold, _service
 
 REAL = os.path.isdir("/run/systemd/system") and os.geteuid() == 0

@@ -83,6 +83,10 @@ class Lab:
         path.write_text(json.dumps(known, indent=2))
         return known
 
+    def info(self) -> Info:
+        """Return what lab.json says."""
+        return json.loads(self.file.read_text())
+
     # -- up
 
     def up(self) -> Info:
@@ -96,17 +100,18 @@ class Lab:
         self.authority = Authority(self.folder / "ca")
         self.authority.server("server")
         # lab.json must never promise what is not there.
-        if self.file.exists() and not self._all_healthy(json.loads(self.file.read_text())):
+        if self.file.exists() and not self._all_healthy(self.info()):
             self.file.unlink()
         if self.file.exists():
             say("is up already")
-            return json.loads(self.file.read_text())
+            return self.info()
         try:
             with step("token databases and keystores"), ThreadPoolExecutor() as pool:
                 _key, servicenow_certificate = proxy_home.servicenow_key(self.folder / "keys")
                 jobs = [pool.submit(self._token_db(side).up, self.authority, self.known["db_users"][side]) for side in SIDES]
                 jobs += [pool.submit(self._keystore, side, servicenow_certificate) for side in SIDES]
-                _ = [job.result() for job in jobs]
+                for job in jobs:
+                    job.result()
             with step("instances"), ThreadPoolExecutor() as pool:
                 list(pool.map(self._instance_up, SIDES))
             with step("proxies"), ThreadPoolExecutor() as pool:
@@ -244,7 +249,7 @@ class Lab:
             "token_db": {side: {
                 "host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": CLONE_USER[side], "password": self.known["db_users"][side][CLONE_USER[side]],
                 "database": DATABASE, "ca": str(self.authority.ca), "socket": str(self._token_db(side).socket), "folder": str(self._token_db(side).folder),
-                "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
+                "pid_file": str(self._token_db(side).folder / "process.json"), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
             } for side in SIDES},
             "proxies": {side: [{
                 "name": name, "url": self._url(name), "port": self._port(name), "home": str(self.folder / "proxies" / name),

@@ -109,7 +109,9 @@ def test_ids_sort_by_time_and_differ():
     assert _artefact.new_id(at(0)) != _artefact.new_id(at(0))
 
 
-@pytest.mark.parametrize("text", ["2026-01-02 03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z", "2026-01-02 03:04:05+00:00", " 2026-01-02 03:04:05 UTC"])
+@pytest.mark.parametrize("text", [
+    "2026-01-02 03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z", "2026-01-02 03:04:05+00:00", " 2026-01-02 03:04:05 UTC",
+])
 def test_times_in_utc(text):
     assert _artefact.parse_time("x", text) == T0
 

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import (
     CLEANUP_JOB,
     Ambiguous,
@@ -348,4 +349,4 @@ def test_progress_lines(source, tmp_path):
     follower.follow("CLN2", None, "completed")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["state"] for line in lines] == ["Scheduled", "Active", "Completed"]
-    assert set(lines[0]) == {"step", "state", "stage", "done", "total", "seconds"}
+    assert set(lines[0]) == {"step", "state", "stage", "done", "total", "unit", "bytes", "seconds"}

@@ -7,6 +7,7 @@ import pathlib
 import stat
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold
 from ansible_collections.edge_encryption.clone.plugins.module_utils._hold import HoldError, ScriptHold, UnitHold
 

@@ -11,8 +11,6 @@ import os
 import struct
 
 import pytest
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _der, _des, _javaserial, _jceks
-from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import KeystoreError
 from cryptography import x509
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _der, _des, _javaserial, _jceks
+from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import KeystoreError
 
 
 @given(

@@ -9,6 +9,7 @@ import stat
 import tempfile
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _keytool
 from ansible_collections.edge_encryption.clone.plugins.module_utils._jceks import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._keytool import KeytoolError

@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils._log import Findings, Log, LogError, Masker
 
 RULE = "2017-02-03 12:06:44,749 ERROR Edge Encryption rule : 'It's mine' does not have a valid signature"

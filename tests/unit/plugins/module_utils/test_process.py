@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _process
 from ansible_collections.edge_encryption.clone.plugins.module_utils._process import Process
 

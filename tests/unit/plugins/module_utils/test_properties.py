@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 from ansible_collections.edge_encryption.clone.plugins.module_utils._properties import Properties, PropertiesError, SecretNames
 

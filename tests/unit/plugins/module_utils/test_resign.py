@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials

@@ -8,8 +8,8 @@ import stat
 import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal, JournalError, Locked
 from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
+from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal, JournalError, Locked
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS, UnknownStep
 
 

@@ -5,6 +5,7 @@
 """Options and machine facts; starting and stopping is tested with real processes in tests/integration/proxy_host."""
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hold, _service
 from ansible_collections.edge_encryption.clone.plugins.module_utils._service import ServiceError
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _schema_journal, _privileges, _schema, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _privileges, _schema, _schema_journal, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Column, Table
 
@@ -111,7 +111,8 @@ def quote(value):
     return b"'" + value + b"'"
 
 
-values = st.lists(st.lists(st.one_of(st.none(), st.binary(max_size=12), st.sampled_from([b"'),('", b"\\", b"\\'", b"NULL", b"\n"])), min_size=1, max_size=4), min_size=1, max_size=8)
+cells = st.one_of(st.none(), st.binary(max_size=12), st.sampled_from([b"'),('", b"\\", b"\\'", b"NULL", b"\n"]))
+values = st.lists(st.lists(cells, min_size=1, max_size=4), min_size=1, max_size=8)
 
 
 @given(values, st.integers(60, 400))

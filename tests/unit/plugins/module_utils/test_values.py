@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import FakeInstance, fake  # noqa: F401
 
 SALT = "0123456789abcdef"

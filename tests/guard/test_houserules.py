@@ -1,0 +1,66 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules of the house that a reader would otherwise have to check by hand."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+# Task files that only other entry points of the role include.
+INTERNAL = {"clone_journal": {"failed"}, "token_db": {"sync"}}
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_documents_its_attributes_and_has_tests(module):
+    text = (ROOT / "plugins" / "modules" / f"{module}.py").read_text()
+    documentation = yaml.safe_load(re.search(r'DOCUMENTATION = r?"""(.*?)"""', text, re.DOTALL).group(1))
+    fragments = documentation["extends_documentation_fragment"]
+    given = set(documentation.get("attributes", {}))
+    if any(fragment.endswith("attributes.info_module") for fragment in fragments):
+        given |= {"check_mode", "diff_mode", "idempotent"}
+    assert given >= {"check_mode", "diff_mode", "idempotent"}
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if re.search(rf"\b{module}\b", path.read_text())]
+    assert tests, f"no test names {module}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_describes_each_entry_point(role):
+    specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    entries = {path.stem for path in (ROOT / "roles" / role / "tasks").glob("*.yml")} - INTERNAL.get(role, set())
+    assert set(specs) == entries
+    for name, spec in specs.items():
+        assert spec["short_description"] and spec["description"], name
+        for option, content in spec["options"].items():
+            assert option.startswith(f"{role}_") and content["description"], (name, option)
+
+
+def test_plugins_keep_the_syntax_of_python_3_6():
+    for path in (ROOT / "plugins").rglob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 6))
+
+
+def test_roles_and_playbooks_use_full_names_only():
+    """A short name would be looked up in whatever collections the user has."""
+    for path in [*(ROOT / "roles").rglob("tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")]:
+        for name in re.findall(r"(?m)^\s*(?:- )?(?:name: )?(include_role|import_role|set_fact|assert|debug|command|shell|file|copy|template|uri):", path.read_text()):
+            pytest.fail(f"{path.relative_to(ROOT)} says {name}")
+
+
+def test_nothing_names_the_machine_that_it_was_made_on():
+    found = [(str(path.relative_to(ROOT)), word) for path in tracked() if path != Path(__file__) and path.suffix not in (".png", ".jceks")
+             for word in re.findall(r"/(?:work|root)/\w+|\.pyenv", path.read_text(errors="replace"))]
+    assert found == []

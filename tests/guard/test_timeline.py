@@ -1,0 +1,58 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One id a step: the timeline, the playbooks, their tags, the README and the report say the same."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS
+
+ROOT = Path(__file__).resolve().parents[2]
+# The rotation to the target's own key is on the timeline and in the report, but has no playbook yet.
+WITHOUT_PLAYBOOK = {"t80_rotate_key"}
+PLAYED = [step for step in STEP_IDS if step not in WITHOUT_PLAYBOOK]
+PLAYBOOKS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "playbooks" / "timeline").glob("*.yml")}
+
+
+def test_every_step_has_its_playbook():
+    assert sorted(PLAYBOOKS) == PLAYED
+
+
+def test_the_main_playbook_imports_them_in_order():
+    main = yaml.safe_load((ROOT / "playbooks" / "clone_with_tokenization.yml").read_text())
+    assert [entry["ansible.builtin.import_playbook"] for entry in main] == [f"timeline/{step}.yml" for step in PLAYED]
+    assert all(entry["name"].endswith(f"({step})") for entry, step in zip(main, PLAYED))
+
+
+def test_plays_carry_the_id_in_name_and_tag():
+    for step, plays in PLAYBOOKS.items():
+        for play in plays:
+            assert play["name"].endswith(f"({step})"), play["name"]
+            assert step in play["tags"], play["name"]
+            # Without it, the other hosts of a play would go on after one has failed.
+            assert play["any_errors_fatal"] is True, play["name"]
+
+
+def test_plays_journal_under_their_id():
+    for step, plays in PLAYBOOKS.items():
+        ids = re.findall(r"clone_journal_step: (\S+)", (ROOT / "playbooks" / "timeline" / f"{step}.yml").read_text())
+        assert ids and set(ids) == {step}, (step, ids, len(plays))
+
+
+def test_a_step_of_several_plays_begins_once_and_ends_once():
+    for step, plays in PLAYBOOKS.items():
+        wrapped = [task["vars"] for play in plays for task in play["tasks"] if task.get("vars", {}).get("clone_journal_step") == step]
+        if not wrapped:
+            continue  # t00 and t99 call the entry points of the journal themselves
+        assert [part.get("clone_journal_begin", True) for part in wrapped] == [True] + [False] * (len(wrapped) - 1), step
+        assert [part.get("clone_journal_end", True) for part in wrapped] == [False] * (len(wrapped) - 1) + [True], step
+        assert len({part.get("clone_journal_repeat_until") for part in wrapped}) == 1, step
+
+
+def test_the_readme_lists_every_step():
+    table = re.findall(r"(?m)^\| `(t\d\d_\w+)` \|", (ROOT / "README.md").read_text())
+    assert table == PLAYED

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.edge_encryption.clone.plugins.filter.compare_values import compare_values, rule_states
+
+
+def value(field, digest, **changes):
+    return dict({"table": "incident", "sys_id": "1", "field": field, "digest": digest, "missing": False, "empty": False, "cipher_text_without_proxy": True},
+                **changes)
+
+
+SOURCE = [value("a", "x"), value("b", "y")]
+
+
+def test_equal_values_are_readable():
+    assert compare_values(SOURCE, [SOURCE, SOURCE]) == {"records": 2, "readable_through_proxy": 2, "cipher_text_without_proxy": 2, "failures": []}
+
+
+def test_one_proxy_that_cannot_read_a_value_is_a_failure_that_names_it():
+    found = compare_values(SOURCE, [SOURCE, [value("a", "x"), value("b", "other")]])
+    assert found["readable_through_proxy"] == 1
+    assert found["failures"] == ["incident 1 b is unreadable through a target proxy: it is not the value of the source"]
+
+
+@pytest.mark.parametrize("target", [[value("a", "x")], [value("a", "x"), value("b", None, missing=True)]])
+def test_a_value_that_is_not_there_is_a_failure(target):
+    assert compare_values(SOURCE, [target])["failures"] == ["incident 1 b is not on the target"]
+
+
+def test_clear_text_without_a_proxy_is_a_failure_only_when_the_source_hides_it():
+    shown = [value("a", "x"), value("b", "y", cipher_text_without_proxy=False)]
+    assert compare_values(SOURCE, [shown])["failures"] == ["incident 1 b is readable without a proxy"]
+    assert compare_values(shown, [shown])["failures"] == []
+
+
+def test_another_order_is_a_failure():
+    assert compare_values(SOURCE, [list(reversed(SOURCE))])["failures"] == ["the records are not sorted as on the source"]
+
+
+def test_empty_and_missing_values_of_the_source_prove_nothing():
+    source = SOURCE + [value("c", None, empty=True), value("d", None, missing=True)]
+    assert compare_values(source, [SOURCE])["records"] == 2
+
+
+def test_asking_no_proxy_proves_nothing():
+    with pytest.raises(AnsibleFilterError, match="nothing is proven"):
+        compare_values(SOURCE, [])
+
+
+def test_states_of_rules_are_sorted_and_named():
+    records = [{"table": "sys_encryption_rule", "name": "b", "active": False}, {"table": "sys_encryption_rule", "name": "a", "active": True}]
+    assert rule_states(records) == ["sys_encryption_rule a (active)", "sys_encryption_rule b (inactive)"]
