@@ -172,7 +172,7 @@ class Clones:
         raise NoClone(
             self.source.name,
             "there is no clone of {}.".format(wanted) if number else "there is no open clone to {}.".format(target),
-            "Request it first. " + " ".join(unreadable)
+            " ".join(["Correct the number." if number else "Request it first, or correct the name of the target.", *unreadable])
             if not self.candidates
             else "Those that ended are in candidates; name their number.",
             candidates=self.candidates,

@@ -26,6 +26,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline im
 
 STATUSES = ("started", "done", "failed", "waiting")
 RESULTS = ("green", "red")
+FIRST_TOUCH = "t30_clone_start"  # the first step that changes anything on the target
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 Run = t.Dict[str, t.Any]
@@ -113,11 +114,11 @@ class Journal:
         if run["finished"]:
             return False, run
         still_open = [other["run_id"] for other in self.runs() if other["clone"] != clone and not other["finished"] and other["opened"]
-                      and other["result"] != "abandoned"]
+                      and other["result"] != "abandoned" and not (other["closed"] and FIRST_TOUCH not in other["steps"])]
         if still_open:
             raise JournalError(
                 f"clone {clone} of {self.target}", "run {} is still open.".format(", ".join(still_open)),
-                "Finish it by starting it again with its clone number, or close it with M(edge_encryption.clone.clone_journal) "
+                "Finish it by starting it again with its clone number, or close it with the module edge_encryption.clone.clone_journal, "
                 "state=closed result=abandoned once the target is safe.")
         if not write:
             self._refuse_other_owner(self.lock(), owner, force_unlock)
@@ -166,7 +167,7 @@ class Journal:
         A red run can be opened again; a green one is finished for good.
         """
         run = self.run(clone)
-        if run["closed"] or not run["opened"]:
+        if not run["opened"] or run["finished"] or (run["closed"] and result in (run["result"], "red")):
             return False, run
         if not write:
             return True, run

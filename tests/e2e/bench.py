@@ -18,7 +18,6 @@ import typing as t
 from pathlib import Path
 
 import requests
-
 from edgelab import demo_data
 from edgelab.inventory import EDGE_SECRET, PLAYBOOK, write_inventory
 from edgelab.lab import Lab
@@ -29,7 +28,7 @@ COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # The lab's clone takes about 6 s, then a cleanup job goes on until the run has surely looked once.
 CLONE_KNOBS = {"clone_speed": 5, "stage_seconds": {"Cleanup scripts": 40}}
-STOP_LEAD = 15  # seconds; three proxies are down in less, also on a busy machine
+STOP_LEAD = 5
 LATER = 3600  # seconds; how far ahead a clone is scheduled that a test starts by rescheduling it
 
 Vars = t.Dict[str, t.Any]
@@ -71,7 +70,6 @@ class Bench:
         self.control("source", "PUT", "/knobs", CLONE_KNOBS)
         self.number = ""
         self.variables: Vars = {"edge_stop_lead": STOP_LEAD}
-        self.canaries: t.List[t.Dict[str, str]] = []
 
     def down(self) -> None:
         self._keeper.down()
@@ -123,6 +121,7 @@ class Bench:
 
     def run(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), **overrides: t.Any) -> Run:
         """Run the playbook to its end; a clone that it waits for begins as soon as it waits."""
+        (self.folder / state / "report.json").unlink(missing_ok=True)
         process = self.start(*arguments, state=state, prefix=prefix, **overrides)
         try:
             self.start_clone_when_awaited(state, lambda: process.poll() is not None)
@@ -192,9 +191,7 @@ class Bench:
                 side: hash_of([self.raw(side, table) for table in ("sys_encryption_rule", "sys_encryption_configuration", "clone_instance", "sys_user")])
                 for side in ("source", "target")
             },
-            "proxy records": {
-                side: [(row["name"], row["status"], row["online"]) for row in self.raw(side, "sys_encryption_proxy")] for side in ("source", "target")
-            },
+            "proxy records": {side: [(row["name"], row["status"], row["online"]) for row in self.raw(side, "sys_encryption_proxy")] for side in ("source", "target")},
         }
 
 

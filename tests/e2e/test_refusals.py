@@ -6,16 +6,17 @@
 
 import contextlib
 import http.server
+import os
 import socket
 import ssl
 import threading
 import typing as t
 
 import pytest
-
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row
 from edgelab.ca import Authority
 from edgelab.demo_data import schedule_clone
+
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row
 
 Case = t.Callable[[Bench], t.ContextManager[Row]]
 

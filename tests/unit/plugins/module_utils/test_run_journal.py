@@ -66,11 +66,23 @@ def test_another_owner_is_refused_and_named(journal):
 
 def test_a_new_clone_is_refused_while_an_older_run_is_open(journal):
     journal.open("C1", "me")
+    journal.record("C1", "t30_clone_start", "started")
+    with pytest.raises(JournalError, match="acmetest/C1 is still open"):
+        journal.open("C2", "me")
     journal.close("C1", "red", "me")
     with pytest.raises(JournalError, match="acmetest/C1 is still open"):
         journal.open("C2", "me")
+    assert journal.close("C1", "abandoned", "me")[0] is True
+    assert journal.close("C1", "abandoned", "me")[0] is False
+    assert journal.open("C2", "me")[0] is True
+
+
+def test_a_run_that_failed_before_it_touched_the_target_is_in_nobodys_way(journal):
     journal.open("C1", "me")
-    journal.close("C1", "abandoned", "me")
+    journal.record("C1", "t10_source_backup", "failed", error="the source's database does not answer")
+    with pytest.raises(JournalError, match="acmetest/C1 is still open"):
+        journal.open("C2", "me")
+    journal.close("C1", "red", "me")
     assert journal.open("C2", "me")[0] is True
 
 
