@@ -27,7 +27,7 @@ import requests
 from edgelab import proxy_home, signing
 from edgelab.ca import Authority
 from edgelab.instance.seed import signed_rows
-from edgelab.processes import LabError, Process, last_lines, start_time, stop_pid
+from edgelab.processes import LabError, Process, free_ports, last_lines, start_time, stop_pid
 from edgelab.token_db import CLONE_USER, DATABASE, PROXY_USER, TokenDb
 
 SIDES = ("source", "target")
@@ -60,6 +60,7 @@ class Lab:
         self.folder = folder.resolve()
         self.file = self.folder / "lab.json"
         self._secrets = self.folder / "lab.secret.json"
+        self._claim: t.Optional[socket.socket] = None  # keeps other labs off the ports, as long as this process lives
 
     # -- what everything is called, once and for all for this folder
 
@@ -71,8 +72,9 @@ class Lab:
         names = [f"{kind}_{side}" for side in SIDES for kind in ("db", "instance", "instance_control")]
         names += [f"{name}{suffix}" for side in SIDES for name in PROXIES[side] for suffix in ("", "_control")]
         names += ["balancer", "balancer_control", "traffic_control"]
+        ports, self._claim = free_ports()
         known = {
-            "ports": dict(zip(names, _free_ports(len(names)))),
+            "ports": dict(zip(names, ports)),
             "users": {side: {user: secrets.token_urlsafe(12) for user in USERS} for side in SIDES},
             "db_users": {side: {user: secrets.token_urlsafe(12) for user in (PROXY_USER, CLONE_USER[side])} for side in SIDES},
             "keystore": {side: secrets.token_urlsafe(12) for side in SIDES},
@@ -247,7 +249,7 @@ class Lab:
             "token_db": {side: {
                 "host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": CLONE_USER[side], "password": self.known["db_users"][side][CLONE_USER[side]],
                 "database": DATABASE, "ca": str(self.authority.ca), "socket": str(self._token_db(side).socket), "folder": str(self._token_db(side).folder),
-                "pid_file": str(self._token_db(side).folder / "process.json"), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
+                "pid_file": str(self._token_db(side).pid_file), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
             } for side in SIDES},
             "proxies": {side: [{
                 "name": name, "url": self._url(name), "port": self._port(name), "home": str(self.folder / "proxies" / name),
@@ -296,21 +298,6 @@ def _proxy_pid(home: Path) -> t.Optional[int]:
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return None
     return pid if start_time(pid) and str(home).encode() in command else None
-
-
-def _free_ports(count: int) -> t.List[int]:
-    """Return free ports below the range that the kernel gives to clients."""
-    ports: t.List[int] = []
-    while len(ports) < count:
-        port = 20000 + secrets.randbelow(12000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def _write_private(path: Path, content: Info) -> None:
