@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 import requests
+
 from edgelab import demo_data
 from edgelab.inventory import EDGE_SECRET, PLAYBOOK, write_inventory
 from edgelab.lab import Lab

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Run, ask, kill_group, wait_until
 
 
@@ -28,9 +29,15 @@ def unreadable(bench: Bench, error: str, field: str) -> t.List[str]:
 
 
 def test_without_the_database_step_the_tokens_do_not_resolve(small: Bench) -> None:
+    """First the run refuses to start proxies on the wrong tokens; then somebody claims that the step was done, and the verification finds out."""
     small.schedule()
-    run = small.run("--skip-tags", "t50_clone_end")
-    error = failed_in(run, "t90_verify")
+    error = failed_in(small.run("--skip-tags", "t50_clone_end"), "t60_start_proxies")
+    assert "t50_clone_end is not done" in error
+    journal = Journal(str(small.folder / "run" / "state" / "journal"), "acmetest")
+    journal.open(small.number, "somebody")
+    journal.record(small.number, "t50_clone_end", "done")
+    journal.close(small.number, "red", "somebody")
+    error = failed_in(small.run("--skip-tags", "t50_clone_end", "-e", f"edge_clone_number={small.number}"), "t90_verify")
     assert len(unreadable(small, error, "u_tax_id")) == len(small.canaries)
     # What needs no token is readable all the same.
     assert unreadable(small, error, "short_description") == []
@@ -47,7 +54,7 @@ def test_without_the_keys_nothing_encrypted_is_readable(small: Bench) -> None:
 @pytest.mark.long
 def test_with_re_signing_left_out_validation_stays_off_and_is_found(small: Bench) -> None:
     small.schedule()
-    error = failed_in(small.run("--skip-tags", "t70_signatures"), "t90_verify")
+    error = failed_in(small.run("--skip-tags", "t70_signatures"), "t90_verify")  # which does not trust that t70 was done
     assert "signature validation is off" in error and "edgeencryption.proxy.signature.verify" in error
 
 
@@ -55,7 +62,13 @@ def test_with_re_signing_left_out_validation_stays_off_and_is_found(small: Bench
 def test_with_signatures_of_the_source_a_proxy_does_not_start(small: Bench) -> None:
     """Neither the source's key nor new signatures: validation was never switched off."""
     small.schedule()
-    run = small.run("--skip-tags", "t55_keys", edge_encryption_option="manual")
+    error = failed_in(small.run("--skip-tags", "t55_keys", edge_encryption_option="manual"), "t60_start_proxies")
+    assert "t55_keys is not done" in error
+    journal = Journal(str(small.folder / "run" / "state" / "journal"), "acmetest")
+    journal.open(small.number, "somebody")
+    journal.record(small.number, "t55_keys", "done")
+    journal.close(small.number, "red", "somebody")
+    run = small.run("--skip-tags", "t55_keys", "-e", f"edge_clone_number={small.number}", edge_encryption_option="manual")
     error = failed_in(run, "t60_start_proxies")
     assert "does not have a valid signature" in error or "failed signature validation" in error
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import requests
+
 from edgelab import proxy_home, signing
 from edgelab.processes import wait_for
 from edgelab.proxy.testing import CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, MariaDb
