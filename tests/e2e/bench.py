@@ -209,7 +209,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.05):
             lines = command_lines()
-            self.seen.append((time.time(), tuple(home.name for home in self.homes if any(str(home) in line for line in lines.values()))))
+            self.seen.append((time.time(), tuple(home.name for home in self.homes if any(_runs(home, line) for line in lines.values()))))
             for line in set(lines.values()) - self.command_lines:
                 self.leaks |= {f"{what} in {line}" for what, secret in self.secrets.items() if secret in line}
             self.command_lines |= set(lines.values())
@@ -266,7 +266,12 @@ def command_lines() -> t.Dict[int, str]:
 def running_proxies(homes: t.Iterable[Path]) -> t.Set[t.Tuple[int, t.Optional[str]]]:
     """Return pid and start time of each process of these proxies."""
     lines = command_lines()
-    return {(pid, start_time(pid)) for pid, line in lines.items() for home in homes if f"edgelab.proxy --home {home}" in line and start_time(pid)}
+    return {(pid, start_time(pid)) for pid, line in lines.items() for home in homes if _runs(home, line) and start_time(pid)}
+
+
+def _runs(home: Path, command_line: str) -> bool:
+    """Tell a proxy from other processes that name its home, such as keytool."""
+    return f"edgelab.proxy --home {home}" in command_line
 
 
 def hashes(home: Path) -> t.Dict[str, str]:

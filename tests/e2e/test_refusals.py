@@ -120,6 +120,13 @@ def database_with_expired_certificate(bench: Bench) -> t.Iterator[Row]:
 
 
 @contextlib.contextmanager
+def no_clone(bench: Bench) -> t.Iterator[Row]:
+    bench.change_request(state="Canceled")
+    yield {}
+    bench.change_request(state="Scheduled")
+
+
+@contextlib.contextmanager
 def unknown_proxy(bench: Bench) -> t.Iterator[Row]:
     row = next(row for row in bench.raw("target", "sys_encryption_proxy") if row["name"] == "edge_target_3")
     bench.control("target", "DELETE", f"/raw/sys_encryption_proxy/{row['sys_id']}")
@@ -135,18 +142,22 @@ def forgotten_proxy(bench: Bench) -> t.Iterator[Row]:
 
 
 CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
-    "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "acmeprod knows", "acmetest"]),
+    "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "it knows acmeprod, acmetest", "Correct the name"]),
     "target is the source": (
         given(edge_target_name="acmeprod", edge_confirm_target="acmeprod", edge_target_instance=lambda bench: instance(bench, "source")),
-        ["acmeprod", "same instance", "edge_target_instance"],
+        ["same instance", "edge_target_instance"],
     ),
-    "address of another instance": (given(edge_target_instance=lambda bench: instance(bench, "source")), ["acmeprod", "not acmetest", "edge_target_instance"]),
+    "address of the source under another name": (
+        given(edge_target_instance=lambda bench: instance(bench, "source", host=bench.lab["instances"]["source"]["url"].replace("127.0.0.1", "localhost"))),
+        ["is the instance acmeprod, not acmetest", "edge_target_instance"],
+    ),
+    "no clone requested": (no_clone, ["no open clone to acmetest", "Request it first"]),
     "production target": (target_in_production, ["acmetest", "production"]),
     "unconfirmed target": (given(edge_confirm_target=""), ["acmetest", "nothing was confirmed", "-e edge_confirm_target=acmetest"]),
     "wrongly confirmed target": (given(edge_confirm_target="acmeprod"), ["acmetest", "you confirmed acmeprod", "-e edge_confirm_target=acmetest"]),
-    "unknown clone number": (given(edge_clone_number="CLONE9999999"), ["acmeprod", "CLONE9999999"]),
+    "unknown clone number": (given(edge_clone_number="CLONE9999999"), ["CLONE9999999", "Correct the number"]),
     "clone to another target": (clone_to_another_target, ["acmedev", "not to acmetest"]),
-    "backup that has not ended": (given(edge_backup_time="2099-01-01 00:00:00"), ["2099-01-01", "backup"]),
+    "backup that has not ended": (given(edge_backup_time="2099-01-01 00:00:00"), ["2099-01-01", "tokens of the cloned instance would be missing", "proxies were not touched"]),
     "source database unreachable": (given(edge_source_token_db=lambda bench: token_db(bench, "source", login_port=unused_port())), ["127.0.0.1", "refused"]),
     "target database unreachable": (given(edge_target_token_db=lambda bench: token_db(bench, "target", login_port=unused_port())), ["127.0.0.1", "refused"]),
     "wrong password of the source database": (
@@ -159,10 +170,10 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
         given(edge_target_instance=lambda bench: instance(bench, "target", password="wrong-password")), ["edge.automation", "password"]),
     "instance with an expired certificate": (instance_with_expired_certificate, ["certificate", "expired"]),
     "database with an expired certificate": (database_with_expired_certificate, ["certificate", "expired"]),
-    "source account may not read": (revoked("source", "SELECT", "edgeencryption.*"), ["SELECT", "edge_clone_read"]),
-    "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["CREATE", "edge_clone_write"]),
-    "proxy that the target does not know": (unknown_proxy, ["edge_target_3", "inventory"]),
-    "proxy that is online and not in the inventory": (forgotten_proxy, ["edge_target_3", "inventory"]),
+    "source account may not read": (revoked("source", "SELECT", "edgeencryption.*"), ["GRANT SELECT", "edge_clone_read"]),
+    "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["GRANT CREATE", "edge_clone_write"]),
+    "proxy that the target does not know": (unknown_proxy, ["Only in the inventory: edge_target_3", "authenticate it"]),
+    "proxy that is online and not in the inventory": (forgotten_proxy, ["not in the inventory: edge_target_3", "add it to edge_target_proxies"]),
     "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
 }
 FAST = (
@@ -181,6 +192,6 @@ def test_bad_input_is_refused_and_nothing_changes(bench: Bench, name: str) -> No
         run = bench.run(state=folder, **overrides)
     assert run.returncode != 0, run.output[-3000:]
     assert not [word for word in words if word not in run.message], run.message
-    assert [event for event in bench.journal(folder) if event["event"] == "opened"] == [], "the refused run is in the way of the next"
-    assert not list((bench.folder / folder).rglob("lock.json"))
+    assert not list((bench.folder / folder).rglob("lock.json")), "the refused run holds the target"
+    assert {event["step"] for event in bench.journal(folder) if event["event"] == "step"} <= {"t00_preflight", "t10_source_backup"}
     assert bench.world() == before
