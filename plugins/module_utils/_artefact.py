@@ -24,6 +24,7 @@ import traceback
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders
 
 LIBRARY_IMPORT_ERROR = None  # type: t.Optional[str]
 try:
@@ -248,7 +249,7 @@ def new_id(began: str) -> str:
 def prepare_directory(directory: str, needed: int) -> None:
     """Create the directory, remove what a killed run left in it, and check the space for so many bytes."""
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
+        make_private_folders(directory)
         for name in os.listdir(directory):
             if name.endswith(".part") and not _in_use(os.path.join(directory, name)):
                 shutil.rmtree(os.path.join(directory, name))

@@ -181,8 +181,7 @@ class Session:
             try:
                 with self.connection.cursor(pymysql.cursors.SSCursor) as cursor:
                     cursor.execute(sql)
-                    for row in cursor:
-                        yield row
+                    yield from cursor
             except (pymysql.err.MySQLError, OSError) as error:
                 raise self._failure(error) from None
 

@@ -135,3 +135,10 @@ def _sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private_folders(path: str) -> None:
+    """Make a folder and its missing parents, each readable by its owner only (os.makedirs does that for the last one alone)."""
+    if not os.path.isdir(path):
+        make_private_folders(os.path.dirname(os.path.abspath(path)))
+        os.mkdir(path, 0o700)

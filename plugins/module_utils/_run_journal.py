@@ -21,6 +21,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import check_step
 
 STATUSES = ("started", "done", "failed", "waiting")
@@ -122,7 +123,7 @@ class Journal:
         if not write:
             self._refuse_other_owner(self.lock(), owner, force_unlock)
             return True, run
-        _make_private_folders(os.path.dirname(self._file(clone)))
+        make_private_folders(os.path.dirname(self._file(clone)))
         with self._mutex():
             lock = self.lock()
             self._refuse_other_owner(lock, owner, force_unlock)
@@ -276,9 +277,3 @@ def _checked_name(what: str, name: str) -> str:
         raise JournalError(f"{what} {name!r}", "cannot be the name of a folder.", "Use letters, digits, dot, dash and underscore.")
     return name
 
-
-def _make_private_folders(path: str) -> None:
-    """Make a folder and its missing parents, each readable by its owner only (os.makedirs does that for the last one alone)."""
-    if not os.path.isdir(path):
-        _make_private_folders(os.path.dirname(path))
-        os.mkdir(path, 0o700)

@@ -25,7 +25,7 @@ options:
 seealso:
   - module: edge_encryption.clone.mysql_token_db_sync
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

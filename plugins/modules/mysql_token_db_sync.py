@@ -140,7 +140,7 @@ notes:
 seealso:
   - module: edge_encryption.clone.mysql_token_db_info
 author:
-  - edge_encryption.clone contributors
+  - edge_encryption.clone contributors (@edge-encryption)
 """
 
 EXAMPLES = r"""

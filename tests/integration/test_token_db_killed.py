@@ -51,6 +51,14 @@ def start(site, side, state, **options):
     return process
 
 
+def settle(site):
+    """Wait until the server has ended the sessions of a killed process: it completes the statement that it is at, such as the RENAME."""
+    deadline = time.monotonic() + 10
+    while site.target.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'edge_clone_write'"):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def extras(site):
     views = site.target.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'edgeencryption'")
     triggers = site.target.sql("SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'edgeencryption' ORDER BY TRIGGER_NAME")
@@ -86,6 +94,7 @@ def kill_at_random(site, state, kills, seed, **options):
             time.sleep(chance.uniform(0, duration))
             process.kill()
             process.wait()
+            settle(site)
             content = site.content(site.target)
             assert content in (old, new) if state == "cut_over" else content == old
             seen.append(content == new)

@@ -211,6 +211,7 @@ class FakeInstance:
         via_proxy = handler.server is self.servers[1]
         with self.lock:
             entry = {"method": handler.command, "path": parts.path, "params": params, "body": body, "via_proxy": via_proxy}
+            entry["cookie"] = handler.headers.get("Cookie", "")
             self.requests.append(entry)
             fault = next((f for f in self.faults if f.strikes(handler.command, parts.path, via_proxy)), None)
         if fault:

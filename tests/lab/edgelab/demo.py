@@ -62,7 +62,7 @@ def demonstrate(lab: dict, folder: Path) -> int:
     command = ["ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
     say("$ " + " ".join(command))
     began = time.monotonic()
-    finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false"), check=False)
+    finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_PIPELINING="true"), check=False)
     say(f"the playbook ended with {finished.returncode} after {time.monotonic() - began:.0f} s")
     traffic = demo_data.stop_traffic(lab)
     report_file = folder / "report.json"

@@ -27,7 +27,7 @@ import requests
 from edgelab import proxy_home, signing
 from edgelab.ca import Authority
 from edgelab.instance.seed import signed_rows
-from edgelab.processes import LabError, Process, last_lines, start_time, stop_pid
+from edgelab.processes import LabError, Process, free_ports, last_lines, start_time, stop_pid
 from edgelab.token_db import CLONE_USER, DATABASE, PROXY_USER, TokenDb
 
 SIDES = ("source", "target")
@@ -59,28 +59,29 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.file = self.folder / "lab.json"
+        self._secrets = self.folder / "lab.secret.json"
+        self._claim: t.Optional[socket.socket] = None  # keeps other labs off the ports, as long as this process lives
 
     # -- what everything is called, once and for all for this folder
 
     def _remember(self) -> Info:
         """Ports and passwords, made on first use and kept, so that a restart changes nothing."""
-        path = self.folder / "lab.secret.json"
-        if path.exists():
-            return json.loads(path.read_text())
+        if self._secrets.exists():
+            return json.loads(self._secrets.read_text())
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         names = [f"{kind}_{side}" for side in SIDES for kind in ("db", "instance", "instance_control")]
         names += [f"{name}{suffix}" for side in SIDES for name in PROXIES[side] for suffix in ("", "_control")]
         names += ["balancer", "balancer_control", "traffic_control"]
+        ports, self._claim = free_ports()
         known = {
-            "ports": dict(zip(names, _free_ports(len(names)))),
+            "ports": dict(zip(names, ports)),
             "users": {side: {user: secrets.token_urlsafe(12) for user in USERS} for side in SIDES},
             "db_users": {side: {user: secrets.token_urlsafe(12) for user in (PROXY_USER, CLONE_USER[side])} for side in SIDES},
             "keystore": {side: secrets.token_urlsafe(12) for side in SIDES},
             "static_iv": {side: secrets.token_hex(8) for side in SIDES},
             "known_cleartext": {side: secrets.token_urlsafe(12) for side in SIDES},
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(known, indent=2))
+        _write_private(self._secrets, known)
         return known
 
     def info(self) -> Info:
@@ -224,10 +225,9 @@ class Lab:
 
     def status(self) -> t.List[t.Tuple[str, str, str]]:
         """Return name, where, and pid or C(down) of every part."""
-        known = json.loads((self.folder / "lab.secret.json").read_text()) if (self.folder / "lab.secret.json").exists() else None
-        if known is None:
+        if not self._secrets.exists():
             return []
-        self.known = known
+        self.known = self._remember()
         rows = []
         for side in SIDES:
             rows.append((f"token database {side}", f"127.0.0.1:{self._port(f'db_{side}')}", self._process("token_db", side).pid))
@@ -249,7 +249,7 @@ class Lab:
             "token_db": {side: {
                 "host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": CLONE_USER[side], "password": self.known["db_users"][side][CLONE_USER[side]],
                 "database": DATABASE, "ca": str(self.authority.ca), "socket": str(self._token_db(side).socket), "folder": str(self._token_db(side).folder),
-                "pid_file": str(self._token_db(side).folder / "process.json"), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
+                "pid_file": str(self._token_db(side).pid_file), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
             } for side in SIDES},
             "proxies": {side: [{
                 "name": name, "url": self._url(name), "port": self._port(name), "home": str(self.folder / "proxies" / name),
@@ -259,6 +259,7 @@ class Lab:
             "balancer": {"url": self._url("balancer"), "control_url": self._control("balancer_control")},
             "traffic": {"control_url": self._control("traffic_control")},
             "ca": str(self.authority.ca),
+            "lab_secrets": str(self._secrets),
         }
 
     def _all_healthy(self, info: Info) -> bool:
@@ -297,21 +298,6 @@ def _proxy_pid(home: Path) -> t.Optional[int]:
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return None
     return pid if start_time(pid) and str(home).encode() in command else None
-
-
-def _free_ports(count: int) -> t.List[int]:
-    """Return free ports below the range that the kernel gives to clients."""
-    ports: t.List[int] = []
-    while len(ports) < count:
-        port = 20000 + secrets.randbelow(12000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def _write_private(path: Path, content: Info) -> None:

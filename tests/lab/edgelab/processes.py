@@ -6,7 +6,10 @@
 
 import json
 import os
+import pwd
+import secrets
 import signal
+import socket
 import subprocess
 import time
 import typing as t
@@ -15,6 +18,76 @@ from pathlib import Path
 
 class LabError(Exception):
     """A part of the lab does not come up or go down; the message holds the last lines of its log."""
+
+
+def wait_for(condition: t.Callable[[], t.Any], what: str = "", seconds: float = 15) -> t.Any:
+    """Return what the condition returns, once that is true.
+
+    Raises:
+        LabError: the time is up.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise LabError(f"not within {seconds:.0f} s: {what or condition}")
+        time.sleep(0.02)
+
+
+def account() -> str:
+    """The account that this process runs as, whatever the environment says."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+# Below the range that the kernel gives to clients (32768 and up): no connection takes a port between its choice and its use.
+SINGLE_PORTS = range(10000, 20000)
+PORT_BLOCKS = range(20000, 32768 - 32, 32)
+_single_claims: t.List[socket.socket] = []
+
+
+def free_port() -> int:
+    """Return a free port on the loopback that no other process that asks here gets, as long as this process lives."""
+    while True:
+        port = SINGLE_PORTS.start + secrets.randbelow(len(SINGLE_PORTS))
+        claim = _claim([port])
+        if claim:
+            _single_claims.append(claim)
+            return port
+
+
+def free_ports() -> t.Tuple[t.List[int], socket.socket]:
+    """Return 32 free ports, and a socket that keeps others who ask here off them. Close it when the ports are in use."""
+    while True:
+        first = PORT_BLOCKS[secrets.randbelow(len(PORT_BLOCKS))]
+        ports = list(range(first, first + PORT_BLOCKS.step))
+        claim = _claim(ports)
+        if claim:
+            return ports, claim
+
+
+def _claim(ports: t.Sequence[int]) -> t.Optional[socket.socket]:
+    """Take the abstract name of the first port, which goes with its process; None when it is taken or a port is in use."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0edgelab-port-{ports[0]}")
+    except OSError:
+        claim.close()
+        return None
+    if all(_is_free(port) for port in ports):
+        return claim
+    claim.close()
+    return None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Process:

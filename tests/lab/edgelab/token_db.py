@@ -7,7 +7,7 @@
 Nothing but the set-up itself uses the server's root account, and that only over its socket.
 """
 
-import getpass
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import pymysql
 
 from edgelab.ca import Authority
-from edgelab.processes import LabError, Process
+from edgelab.processes import LabError, Process, account
 from edgelab.proxy_home import BOOTSTRAP_SQL
 
 DATABASE = "edgeencryption"
@@ -40,6 +40,7 @@ SETTINGS = """\
 datadir = {data}
 tmpdir = {tmp}
 socket = {socket}
+pid-file = {pid_file}
 port = {port}
 bind-address = 127.0.0.1
 user = {user}
@@ -62,27 +63,32 @@ class TokenDb:
         self.folder = folder
         self.port = port
         self.socket = folder / "s"
+        self.pid_file = folder / "mariadbd.pid"
         self.process = Process(f"token database {side}", folder)
 
     def up(self, authority: Authority, passwords: t.Mapping[str, str]) -> None:
         """Make the server if need be, start it, and see to its accounts and tables."""
-        new = not (self.folder / "data").exists()
+        ready = self.folder / "ready"
         settings = self.folder / "my.cnf"
         # A server that starts deletes the temporary tables of all others in a tmpdir that they share.
         tmp = self.folder / "tmp"
         tmp.mkdir(parents=True, exist_ok=True)
-        if new:
-            done = subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={tmp}", f"--user={getpass.getuser()}",
+        if not ready.exists():
+            # Nothing, or what an attempt that was broken off has left.
+            self.process.stop()
+            shutil.rmtree(self.folder / "data", ignore_errors=True)
+            done = subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={tmp}", f"--user={account()}",
                                    "--auth-root-authentication-method=socket", "--skip-test-db"], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise LabError(f"mariadb-install-db for the {self.side}: {done.stdout}{done.stderr}")
         cert, key = authority.server("server")
-        settings.write_text(SETTINGS.format(data=self.folder / "data", tmp=tmp, socket=self.socket, port=self.port, user=getpass.getuser(), cert=cert, key=key,
-                                            ca=authority.ca))
+        settings.write_text(SETTINGS.format(data=self.folder / "data", tmp=tmp, socket=self.socket, pid_file=self.pid_file, port=self.port,
+                                            user=account(), cert=cert, key=key, ca=authority.ca))
         self.process.start(["mariadbd", f"--defaults-file={settings}"])
         self.process.wait_for(self.healthy)
-        if new:
+        if not ready.exists():
             self._set_up(passwords)
+            ready.touch()
 
     def _set_up(self, passwords: t.Mapping[str, str]) -> None:
         with self.admin() as connection, connection.cursor() as cursor:
@@ -106,7 +112,7 @@ class TokenDb:
 
     def admin(self) -> "pymysql.connections.Connection":
         """Connect as root over the socket; for set-up and for what tests look at."""
-        return pymysql.connect(unix_socket=str(self.socket), user=getpass.getuser(), autocommit=True)
+        return pymysql.connect(unix_socket=str(self.socket), user=account(), autocommit=True)
 
     def query(self, sql: str, *arguments: t.Any) -> t.Tuple[t.Tuple[t.Any, ...], ...]:
         """Run one statement as root and return its rows."""

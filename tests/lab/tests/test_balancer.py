@@ -17,7 +17,8 @@ import time
 import pytest
 import requests
 from edgelab import proxy_home
-from edgelab.proxy.testing import USER, eventually, free_port
+from edgelab.processes import free_port, wait_for
+from edgelab.proxy.testing import USER
 
 pytest_plugins = ("edgelab.proxy.testing",)
 
@@ -34,7 +35,7 @@ class Process:
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"edgelab.{name}", "--dir", str(directory)], env=dict(os.environ, PYTHONPATH=str(proxy_home.LAB_PATH))
         )
-        eventually(self.pid_file.exists)
+        wait_for(self.pid_file.exists)
 
     def get(self, path):
         return requests.get(self.control + path, timeout=15).json()
@@ -126,7 +127,7 @@ def test_sticky_and_least_connections(balancer):
     assert balancer.get("/connections") == {"opened": 8, "open": 8}
     for sock in socks + again:
         sock.close()
-    eventually(lambda: connections(balancer) == {"one": 0, "two": 0})
+    wait_for(lambda: connections(balancer) == {"one": 0, "two": 0})
 
 
 def test_drain_and_enable(balancer, backends):
@@ -170,8 +171,8 @@ def test_a_dead_backend_is_skipped(balancer, backends):
 
 
 @pytest.mark.long
-def test_traffic_through_balancer_and_proxies(lab, tmp_path):
-    homes = [lab.home("edge_1").start(), lab.home("edge_2").start()]
+def test_traffic_through_balancer_and_proxies(side, tmp_path):
+    homes = [side.home("edge_1").start(), side.home("edge_2").start()]
     settings = {
         "host": "127.0.0.1",
         "port": free_port(),
@@ -186,7 +187,7 @@ def test_traffic_through_balancer_and_proxies(lab, tmp_path):
             "url": f"https://127.0.0.1:{settings['port']}",
             "user": USER[0],
             "password": USER[1],
-            "ca": str(lab.authority.ca),
+            "ca": str(side.authority.ca),
             "control_port": free_port(),
             "interval": 0.01,
         },
@@ -194,25 +195,25 @@ def test_traffic_through_balancer_and_proxies(lab, tmp_path):
     try:
         assert traffic.get("/stats")["sent"] == 0
         traffic.post("/start")
-        eventually(lambda: traffic.get("/stats")["ok"] > 10)
+        wait_for(lambda: traffic.get("/stats")["ok"] > 10)
         balancer.post("/drain")
-        eventually(lambda: traffic.get("/stats")["refused"] > 5)
+        wait_for(lambda: traffic.get("/stats")["refused"] > 5)
         ok = traffic.get("/stats")["ok"]
         balancer.post("/enable")
-        eventually(lambda: traffic.get("/stats")["ok"] > ok)
+        wait_for(lambda: traffic.get("/stats")["ok"] > ok)
         requests.post(f"{homes[0].control}/faults", json={"kind": "status", "status": 503, "method": "POST"}, timeout=5)
         requests.post(f"{homes[1].control}/faults", json={"kind": "html", "method": "POST"}, timeout=5)
-        eventually(lambda: traffic.get("/stats")["failed"] > 5)
+        wait_for(lambda: traffic.get("/stats")["failed"] > 5)
         stats = traffic.post("/stop")
         assert stats["sent"] == stats["ok"] + stats["refused"] + stats["failed"] and not stats["running"]
         written = traffic.get("/written")["written"]
         assert len(written) == stats["ok"] == len((traffic.directory / "written.jsonl").read_text().splitlines())
         assert len({entry["marker"] for entry in written}) == len(written)
-        assert {entry["proxy"] for entry in lab.instance.requests if entry["method"] == "POST"} == {"edge_1", "edge_2"}
+        assert {entry["proxy"] for entry in side.instance.requests if entry["method"] == "POST"} == {"edge_1", "edge_2"}
         requests.delete(f"{homes[0].control}/faults", timeout=5)
         for entry in written[::5]:
             row = homes[0].read("incident", entry["sys_id"])
-            stored = json.dumps(lab.stored("incident", entry["sys_id"]))
+            stored = json.dumps(side.stored("incident", entry["sys_id"]))
             assert {name: row[name] for name in entry["fields"]} == entry["fields"]
             assert entry["marker"] not in stored and entry["fields"]["u_tax_id"] not in stored
     finally:

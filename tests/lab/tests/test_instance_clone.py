@@ -16,7 +16,7 @@ from edgelab.instance.knobs import STAGES
 from edgelab.instance.query import utc_now
 from edgelab.instance.rules import CLONE_TABLES, NUMBER_FIELD
 from edgelab.instance.schema import stable_id
-from edgelab.instance.testing import wait_for
+from edgelab.processes import wait_for
 
 pytest_plugins = ("edgelab.instance.testing",)
 

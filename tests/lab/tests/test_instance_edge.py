@@ -7,7 +7,8 @@
 import pytest
 import requests
 from edgelab.instance.schema import stable_id
-from edgelab.instance.testing import make_pair, wait_for
+from edgelab.instance.testing import make_pair
+from edgelab.processes import wait_for
 
 pytest_plugins = ("edgelab.instance.testing",)
 

@@ -11,8 +11,9 @@ import types
 import pytest
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
-from edgelab.instance.testing import make_pair, wait_for
-from edgelab.proxy.testing import CUSTOMER_PASSWORD, Home, eventually, free_port
+from edgelab.instance.testing import make_pair
+from edgelab.processes import free_port, wait_for
+from edgelab.proxy.testing import CUSTOMER_PASSWORD, Home
 
 pytest_plugins = ("edgelab.proxy.testing",)
 pytestmark = pytest.mark.long
@@ -214,6 +215,6 @@ def test_signed_anew_through_the_unverified_proxy(cloned, home):
     for table in tables:
         after = cloned.target.raw(table)
         assert {sys_id: row["active"] for sys_id, row in after.items()} == {sys_id: row["active"] for sys_id, row in before[table].items()}
-    eventually(lambda: home.state()["status"] == "Authenticated" and not home.state()["locked"])
+    wait_for(lambda: home.state()["status"] == "Authenticated" and not home.state()["locked"])
     for table in tables:  # as the other tests expect it
         cloned.target.put(table, *before[table].values())

@@ -12,7 +12,8 @@ import requests
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import make_pair
-from edgelab.proxy.testing import CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, SSN, Home, eventually, free_port
+from edgelab.processes import free_port, wait_for
+from edgelab.proxy.testing import CONFIGURATIONS, CUSTOMER_PASSWORD, RULES, SSN, Home
 
 pytest_plugins = ("edgelab.proxy.testing",)
 
@@ -169,7 +170,7 @@ def test_signs_what_goes_through_it(side):
     created = side.home.session.post(side.url(CONFIGURATIONS), json=configuration, auth=auth, timeout=10).json()["result"]
     assert side.valid(CONFIGURATIONS, created["sys_id"])
     version = side.home.state()["config_version"]
-    eventually(lambda: side.home.state()["config_version"] != version)
+    wait_for(lambda: side.home.state()["config_version"] != version)
     assert not side.home.state()["locked"]
 
 

@@ -9,64 +9,21 @@ A test file takes it with ``pytest_plugins = ("edgelab.instance.testing",)``.
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from ..ca import Authority
+from ..processes import free_port, wait_for
 
 _PYTHONPATH = str(Path(__file__).resolve().parents[2])
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def make_certificates(directory: Path) -> dict[str, str]:
-    """Write a CA and a server certificate for loopback; return the paths as ``instance.json`` names them."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def build(subject: str, issuer: str, public: t.Any, signer: t.Any, extension: t.Any, ca: bool) -> x509.Certificate:
-        name = lambda text: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])  # noqa: E731
-        builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=2))
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        if extension is not None:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(signer, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    ca = build("lab CA", "lab CA", ca_key.public_key(), ca_key, None, True)
-    leaf = build("localhost", "lab CA", key.public_key(), ca_key, names, False)
-    pem = serialization.Encoding.PEM
-    files = {
-        "ca": ca.public_bytes(pem),
-        "tls_cert": leaf.public_bytes(pem),
-        "tls_key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    }
-    for name, content in files.items():
-        path = directory / (name + ".pem")
-        path.write_bytes(content)
-        path.chmod(0o600)
-    return {name: str(directory / (name + ".pem")) for name in files}
 
 
 class Node:
@@ -137,19 +94,10 @@ class Node:
         return [row for row in self.raw(table_).values() if all(row[name] == value for name, value in values.items())]
 
 
-def wait_for(condition: t.Callable[[], t.Any], what: str, seconds: float = 15) -> t.Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("not within {} s: {}".format(seconds, what))
-
-
 def make_pair(directory: Path, **settings: t.Any) -> tuple[Node, Node]:
     """Return a source and a target that know each other, not started; settings go into both ``instance.json``."""
-    certificates = make_certificates(directory)
+    authority = Authority(directory / "ca")
+    cert, key = authority.server("server")
     ports = {name: {"port": free_port(), "control_port": free_port()} for name in ("acmeprod", "acmetest")}
 
     def config(name: str, production: bool) -> dict[str, t.Any]:
@@ -167,7 +115,9 @@ def make_pair(directory: Path, **settings: t.Any) -> tuple[Node, Node]:
             "host": "127.0.0.1",
             "peers": {other: peer},
             **ports[name],
-            **certificates,
+            "ca": str(authority.ca),
+            "tls_cert": str(cert),
+            "tls_key": str(key),
             **settings,
         }
 

@@ -9,8 +9,6 @@ A test file takes it with C(pytest_plugins = ("edgelab.proxy.testing",)). (PYTES
 
 import asyncio
 import base64
-import datetime
-import ipaddress
 import json
 import os
 import pathlib
@@ -20,19 +18,17 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 import uuid
 
 import pymysql
 import pytest
 import requests
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 
 from .. import proxy_home, signing
+from ..ca import Authority
+from ..processes import LabError, account, free_port, last_lines, wait_for
 
 CUSTOMER_PASSWORD = "store pa$$ \\ word"  # JCEKS takes ASCII only
 SSN = r"\b\d{3}-\d{2}-\d{4}\b"
@@ -41,65 +37,20 @@ USER = ("demo.user", "demo")
 ADMIN = ("edge.automation", "automation")
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def eventually(check, seconds=15, what=""):
-    """Return what C(check) returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or check}"
-        time.sleep(0.05)
-
-
-class Authority:
-    """A certificate authority and one server certificate for 127.0.0.1."""
-
-    def __init__(self, directory):
-        self.ca, self.cert, self.key = directory / "ca.pem", directory / "server.pem", directory / "server.key"
-        ca_key, ca_name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab test CA")])
-        ca = self._certificate(ca_name, ca_name, ca_key.public_key(), ca_key, x509.BasicConstraints(ca=True, path_length=0))
-        key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
-        certificate = self._certificate(name, ca_name, key.public_key(), ca_key, names)
-        self.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-        self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        self.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-
-    @staticmethod
-    def _certificate(subject, issuer, public_key, signer, extension):
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-            .sign(signer, hashes.SHA256())
-        )
-
-
 class MariaDb:
     """A server of its own, with TLS, on a free port."""
 
     def __init__(self, directory, authority):
         self.directory, self.port, self.socket = directory, free_port(), directory / "s"
         self._authority = authority
+        (directory / "tmp").mkdir()
         subprocess.run(
             [
                 "mariadb-install-db",
                 "--no-defaults",
                 f"--datadir={directory / 'data'}",
-                f"--user={os.environ.get('USER', 'root')}",
+                f"--user={account()}",
+                f"--tmpdir={directory / 'tmp'}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -109,6 +60,7 @@ class MariaDb:
         self.start()
 
     def start(self):
+        cert, key = self._authority.server("server")
         command = [
             "mariadbd",
             "--no-defaults",
@@ -116,19 +68,20 @@ class MariaDb:
             f"--socket={self.socket}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
-            f"--user={os.environ.get('USER', 'root')}",
+            f"--user={account()}",
+            f"--tmpdir={self.directory / 'tmp'}",
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-buffer-pool-size=64M",
             "--skip-log-bin",
             f"--pid-file={self.directory / 'pid'}",
             "--skip-name-resolve",
-            f"--ssl-cert={self._authority.cert}",
-            f"--ssl-key={self._authority.key}",
+            f"--ssl-cert={cert}",
+            f"--ssl-key={key}",
             f"--ssl-ca={self._authority.ca}",
         ]
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        eventually(self._ready, 30)
+        wait_for(self._ready, "the database server answers", 30)
 
     def _ready(self):
         try:
@@ -210,7 +163,7 @@ class Instance:
         )
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._authority.cert, self._authority.key)
+        context.load_cert_chain(*self._authority.server("server"))
 
         async def up():
             await self.runner.setup()
@@ -438,7 +391,10 @@ class Home:
         """Start and wait until clients are served."""
         done = self.script("startup.sh")
         assert done.returncode == 0, done.stdout + done.stderr
-        eventually(self.listening, 20, f"{self.home.name} listens; its log says {self.log[-3000:]}")
+        try:
+            wait_for(self.listening, f"{self.home.name} listens", 20)
+        except LabError as error:
+            raise LabError(f"{error}\n{last_lines(self.home / 'logs' / 'edgeencryption.log')}") from None
         return self
 
     def start_in_vain(self):
@@ -446,7 +402,7 @@ class Home:
         before = len(self.log)
         done = self.script("startup.sh")
         assert done.returncode == 0
-        eventually(lambda: not self.pid_file.exists(), 20, "the start fails")
+        wait_for(lambda: not self.pid_file.exists(), "the start fails", 20)
         assert not self.listening()
         return self.log[before:]
 
@@ -502,7 +458,7 @@ class Home:
         return response.json()["result"]
 
 
-class Lab:
+class Side:
     """One side: an instance with signed configurations and rules, a database, and proxies that are stopped at the end."""
 
     def __init__(self, directory, authority, mariadb, keystores):
@@ -525,6 +481,7 @@ class Lab:
 
     def home(self, name="edge_1", *, keystore=None, password=None, database=True, **arguments):
         port, control_port = free_port(), free_port()
+        cert, key = self.authority.server("server")
         options = dict(
             {
                 "name": name,
@@ -536,8 +493,8 @@ class Lab:
                 "static_iv": "0123456789abcdef",
                 "known_cleartext": "the quick brown fox",
                 "ca": self.authority.ca,
-                "tls_cert": self.authority.cert,
-                "tls_key": self.authority.key,
+                "tls_cert": cert,
+                "tls_key": key,
                 "database": self.database if database is True else database,
                 "time_scale": 0.04,
             },
@@ -592,20 +549,20 @@ def keystores(tmp_path_factory):
 
 
 @pytest.fixture
-def lab(tmp_path, authority, mariadb, keystores):
-    side = Lab(tmp_path, authority, mariadb, keystores)
-    yield side
-    side.close()
+def side(tmp_path, authority, mariadb, keystores):
+    made = Side(tmp_path, authority, mariadb, keystores)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory, authority, mariadb, keystores):
+def shared_side(tmp_path_factory, authority, mariadb, keystores):
     """One for the tests that change neither configuration nor keys."""
-    side = Lab(tmp_path_factory.mktemp("shared"), authority, mariadb, keystores)
-    yield side
-    side.close()
+    made = Side(tmp_path_factory.mktemp("shared"), authority, mariadb, keystores)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def proxy(shared_lab):
-    return shared_lab.home().start()
+def proxy(shared_side):
+    return shared_side.home().start()

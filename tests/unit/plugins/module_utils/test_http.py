@@ -109,8 +109,10 @@ def test_a_wrong_password_is_tried_once_and_never_shown(fake):  # noqa: F811
 
 def test_a_lost_session_logs_in_again_once(fake, client):  # noqa: F811
     client.get_json(PATH)
+    client._session.cookies.set("JSESSIONID", "old", domain="127.0.0.1")
     fake.faults.append(Fault("status", status=401))
     client.get_json(PATH)
+    assert [entry["cookie"] for entry in fake.requests] == ["", "JSESSIONID=old", ""]
     fake.faults.append(Fault("status", status=401, count=2))
     with pytest.raises(LoginRefused):
         client.get_json(PATH)

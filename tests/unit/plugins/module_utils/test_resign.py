@@ -371,6 +371,15 @@ def test_the_proxy_dies_for_good_while_a_record_is_off(rules, tmp_path):
     assert_as_before(rules)
 
 
+def test_a_record_is_put_back_before_an_error_ends_the_run(rules, tmp_path):
+    """The write arrives, but its answer is a refused login that nothing can mend."""
+    rules.faults = [Fault("status_after", method="PATCH", status=401, after=6, count=2)]
+    result, trouble = do(rules, tmp_path / "state", max_inactive=1, inactive="skip")
+    assert "login was refused" in str(trouble)
+    assert not [entry for entry in result["records"] if "late write" in (entry["error"] or "")]
+    assert_as_before(rules, resigned=False)
+
+
 def test_signing_that_ends_in_mid_run_stops_it(rules, tmp_path, monkeypatch):
     write = rules.write
     seen = []
@@ -481,7 +490,7 @@ def test_killed_again_and_again(rules, tmp_path):
         rules.add_rule("more{}".format(number))
     rules.before = snapshot(rules)
     chance = random.Random(4)
-    for _round in range(25):
+    for _round in range(100):
         killed_run(rules, tmp_path / "state", chance.randrange(1, 12))
         assert rules.most_off <= 2
     assert do(rules, tmp_path / "state", max_inactive=2)[1] is None
@@ -495,3 +504,8 @@ def test_a_line_cut_off_by_a_crash_is_dropped(rules, tmp_path):
     result, trouble = do(rules, tmp_path / "state")
     assert trouble is None
     assert not result["changed"]
+    # Lines written after it do not stick to it.
+    key = next(key for key, row in rules.before.items() if row.get("name") == "rule2")
+    rules.write("sys_encryption_rule", rules.row(*key), {"script": "other"}, signed=False)
+    assert do(rules, tmp_path / "state")[0]["totals"]["resigned"] == 1
+    assert not do(rules, tmp_path / "state")[0]["changed"]

@@ -99,3 +99,7 @@ def test_nothing_asked_for():
 def test_a_short_salt(fake):  # noqa: F811
     with pytest.raises(EdgeError, match="16 characters"):
         Values(None, None, "short")
+
+
+def test_a_short_value_in_clear_text(fake, values):  # noqa: F811
+    assert read(values, ["state"], sys_id=fake.one)[0]["cipher_text_without_proxy"] is False
