@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from edgelab.lab import Lab
 from edgelab.processes import start_time
 from edgelab.token_db import TokenDb
 
-COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
+COLLECTION = Path(__file__).resolve().parents[2]
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # The lab's clone takes about 6 s, then a cleanup job goes on until the run has surely looked once.
 CLONE_KNOBS = {"clone_speed": 5, "stage_seconds": {"Cleanup scripts": 40}}
@@ -70,7 +71,8 @@ class Bench:
         self.lab = self._keeper.up()
         self.control("source", "PUT", "/knobs", CLONE_KNOBS)
         self.number = ""
-        self.variables: Vars = {"edge_stop_lead": STOP_LEAD}
+        self.collections = COLLECTION / "build" / "collections"
+        self.variables: Vars = {"edge_stop_lead": STOP_LEAD, "edge_proxy_timeout": 90}
 
     def down(self) -> None:
         self._keeper.down()
@@ -101,6 +103,14 @@ class Bench:
         """Change the request of the clone, as its owner can at any time."""
         row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)
         self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, **values)]})
+
+    def when(self, step: str, act: t.Callable[[], t.Any], status: str = "started", state: str = "run") -> "Meddler":
+        """Do something as soon as the journal says that a step has come so far."""
+
+        def reached() -> bool:
+            return any(event.get("step") == step and event["status"] == status for event in self.journal(state))
+
+        return Meddler(reached, act)
 
     def start_clone_when_awaited(self, state: str, over: t.Callable[[], bool]) -> None:
         """Bring the clone forward as soon as a run waits for it, however slow this machine is: it then starts STOP_LEAD seconds later."""
@@ -136,12 +146,26 @@ class Bench:
         """Start the playbook in a process group of its own."""
         command = [*prefix, *self.command(*arguments, state=state, **overrides)]
         with (self.folder / state / "output.txt").open("wb") as output:
-            return subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+            return subprocess.Popen(command, env=environment(self.collections), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
     def result(self, process: "subprocess.Popen[bytes]", state: str = "run") -> Run:
         report = self.folder / state / "report.json"
         output = (self.folder / state / "output.txt").read_text()
         return Run(process.returncode, output, json.loads(report.read_text()) if report.exists() else None)
+
+    def leave_out(self, task_file: str) -> None:
+        """Run a copy of the collection from now on, in which a file of tasks does nothing."""
+        copy = self.folder / "collections" / "ansible_collections" / "edge_encryption" / "clone"
+        for part in ("galaxy.yml", "meta", "playbooks", "plugins", "roles"):
+            found = COLLECTION / part
+            if found.is_dir():
+                shutil.copytree(found, copy / part, dirs_exist_ok=True)
+            else:
+                copy.mkdir(parents=True, exist_ok=True)
+                shutil.copy(found, copy / part)
+        assert (copy / task_file).is_file()
+        (copy / task_file).write_text("---\n- name: Left out by a test\n  ansible.builtin.meta: noop\n")
+        self.collections = self.folder / "collections"
 
     # -- what can be seen
 
@@ -210,7 +234,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.05):
             lines = command_lines()
-            self.seen.append((time.time(), tuple(home.name for home in self.homes if any(str(home) in line for line in lines.values()))))
+            self.seen.append((time.time(), tuple(home.name for home in self.homes if any(_runs(home, line) for line in lines.values()))))
             for line in set(lines.values()) - self.command_lines:
                 self.leaks |= {f"{what} in {line}" for what, secret in self.secrets.items() if secret in line}
             self.command_lines |= set(lines.values())
@@ -224,9 +248,33 @@ class Watch(threading.Thread):
         self.join()
 
 
-def environment() -> t.Dict[str, str]:
+class Meddler(threading.Thread):
+    """Does something at a moment, while a run is under way; as a context, it must have happened by its end."""
+
+    def __init__(self, moment: t.Callable[[], bool], act: t.Callable[[], t.Any]) -> None:
+        super().__init__(daemon=True)
+        self.moment, self.act, self.done = moment, act, False
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            if self.moment():
+                self.act()
+                self.done = True
+                return
+
+    def __enter__(self) -> "Meddler":
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: t.Any) -> None:
+        self._over.set()
+        self.join()
+
+
+def environment(collections: Path) -> t.Dict[str, str]:
     return dict(
-        os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_PIPELINING="true", ANSIBLE_NOCOLOR="true", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false",
+        os.environ, ANSIBLE_COLLECTIONS_PATH=str(collections), ANSIBLE_PIPELINING="true", ANSIBLE_NOCOLOR="true", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false",
         ANSIBLE_LOCALHOST_WARNING="false",
     )  # fmt: skip
 
@@ -267,7 +315,12 @@ def command_lines() -> t.Dict[int, str]:
 def running_proxies(homes: t.Iterable[Path]) -> t.Set[t.Tuple[int, t.Optional[str]]]:
     """Return pid and start time of each process of these proxies."""
     lines = command_lines()
-    return {(pid, start_time(pid)) for pid, line in lines.items() for home in homes if f"edgelab.proxy --home {home}" in line and start_time(pid)}
+    return {(pid, start_time(pid)) for pid, line in lines.items() for home in homes if _runs(home, line) and start_time(pid)}
+
+
+def _runs(home: Path, command_line: str) -> bool:
+    """Tell a proxy from other processes that name its home, such as keytool."""
+    return f"edgelab.proxy --home {home}" in command_line
 
 
 def hashes(home: Path) -> t.Dict[str, str]:

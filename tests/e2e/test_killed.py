@@ -1,0 +1,52 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run that is killed at any instant is finished by starting it again."""
+
+import time
+
+import pytest
+
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, kill_group
+
+
+def kill_at(bench: Bench, step: str, seconds: float = 0) -> None:
+    """Start a run, or start it again, and kill it so many seconds after the begin of a step."""
+    seen = len(bench.journal())
+    process = bench.start("-e", f"edge_clone_number={bench.number}")
+    try:
+        bench.start_clone_when_awaited("run", lambda: process.poll() is not None)
+        while not any(event.get("step") == step and event["status"] == "started" for event in bench.journal()[seen:]):
+            assert process.poll() is None, bench.result(process).output[-3000:]
+            time.sleep(0.05)
+        time.sleep(seconds)
+        assert process.poll() is None
+    finally:
+        kill_group(process)
+
+
+def ends_green(bench: Bench) -> None:
+    again = bench.run("-e", f"edge_clone_number={bench.number}")
+    assert again.returncode == 0, again.output[-5000:]
+    assert again.report and again.report["result"] == "green" and again.report["open"] == []
+    verify = again.report["verify"]
+    assert verify["records"] == verify["readable_through_proxy"] == verify["cipher_text_without_proxy"] > 40
+    active = {side: {(row["name"], row["active"]) for row in bench.raw(side, "sys_encryption_rule")} for side in ("source", "target")}
+    assert active["source"] == active["target"]
+
+
+def test_a_run_killed_while_it_stages_and_again_while_it_signs(small: Bench) -> None:
+    small.schedule()
+    kill_at(small, "t35_stage")
+    kill_at(small, "t70_signatures", 2)
+    ends_green(small)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [0, 1.5, 3, 5])
+@pytest.mark.parametrize("step", ["t30_clone_start", "t35_stage", "t50_clone_end", "t55_keys", "t60_start_proxies", "t70_signatures"])
+def test_a_run_killed_at_any_instant(small: Bench, step: str, seconds: float) -> None:
+    small.schedule()
+    kill_at(small, step, seconds)
+    ends_green(small)
