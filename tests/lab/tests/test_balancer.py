@@ -16,6 +16,7 @@ import time
 
 import pytest
 import requests
+
 from edgelab import proxy_home
 from edgelab.processes import free_port, wait_for
 from edgelab.proxy.testing import USER

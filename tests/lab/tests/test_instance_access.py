@@ -10,6 +10,7 @@ import time
 
 import pytest
 import requests
+
 from edgelab.instance.schema import stable_id
 
 pytest_plugins = ("edgelab.instance.testing",)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import requests
+
 from edgelab.instance.cleanup import JOB
 from edgelab.instance.knobs import STAGES
 from edgelab.instance.query import utc_now

@@ -6,6 +6,7 @@
 
 import pytest
 import requests
+
 from edgelab.instance.schema import stable_id
 from edgelab.instance.testing import make_pair
 from edgelab.processes import wait_for

@@ -5,6 +5,7 @@
 """Encoded queries, on a store without a server."""
 
 import pytest
+
 from edgelab.instance.query import Context, compile_query, utc_now
 from edgelab.instance.seed import complete
 from edgelab.instance.store import Store

@@ -5,6 +5,7 @@
 """The canonical form and its signatures."""
 
 import pytest
+
 from edgelab import signing
 from edgelab.instance.seed import signed_rows
 

@@ -9,6 +9,7 @@ import shutil
 import types
 
 import pytest
+
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import make_pair

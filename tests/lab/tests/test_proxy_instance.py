@@ -9,6 +9,7 @@ import re
 
 import pytest
 import requests
+
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import make_pair
@@ -181,7 +182,7 @@ def test_signs_forms(side):
     browser.auth = ("admin", side.node.password("admin"))
     rule = side.node.find(RULES, name="Chat transcript")[0]
     page = browser.get(f"{side.home.url}/{RULES}.do", params={"sys_id": rule["sys_id"]}, timeout=10).text
-    token = re.search(r"g_ck = '(\w+)'", page)[1]
+    token = re.search(r"""g_ck = ["'](\w+)""", page)[1]
     browser.auth = None
     side.home.knobs(sign_rest=False)
     try:

@@ -7,6 +7,7 @@
 import random
 
 import pytest
+
 from edgelab.proxy.ciphers import Ciphers
 from edgelab.proxy.keystore import AesKey
 from edgelab.proxy.tokens import TokenDatabase, TokenError

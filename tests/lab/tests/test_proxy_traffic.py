@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 import requests
+
 from edgelab import signing
 from edgelab.proxy.testing import ADMIN, RULES, SSN
 
