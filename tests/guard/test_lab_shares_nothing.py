@@ -15,8 +15,8 @@ def imported(path: Path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            yield from (".".join(filter(None, (node.module, name.name))) for name in node.names)
 
 
 def offenders(folder: str, forbidden):
@@ -24,8 +24,9 @@ def offenders(folder: str, forbidden):
 
 
 def test_the_guard_sees_imports(tmp_path):
-    (tmp_path / "a.py").write_text(f"def f():\n    from {COLLECTION}.plugins.module_utils import _db\n")
-    assert list(imported(tmp_path / "a.py")) == [f"{COLLECTION}.plugins.module_utils"]
+    package, dummy, name = COLLECTION.rpartition(".")
+    (tmp_path / "a.py").write_text(f"def f():\n    from {COLLECTION}.plugins.module_utils import _db\nfrom {package} import {name}\nfrom .. import tests\n")
+    assert set(imported(tmp_path / "a.py")) == {f"{COLLECTION}.plugins.module_utils._db", COLLECTION, "tests"}
 
 
 def test_the_lab_imports_nothing_of_the_collection():

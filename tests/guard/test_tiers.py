@@ -4,6 +4,7 @@
 
 """Every test belongs to exactly one tier: `make test` or `make test-long`."""
 
+import functools
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@functools.lru_cache(maxsize=None)
 def collected(*selection: str):
     done = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *selection], cwd=ROOT, check=False,
                           capture_output=True, text=True, env=dict(os.environ, PYTEST_ADDOPTS=""))

@@ -245,6 +245,7 @@ class Lab:
             "instances": {side: {
                 "name": INSTANCES[side], "url": self._url(f"instance_{side}"), "username": AUTOMATION, "password": users[side][AUTOMATION],
                 "control_url": self._control(f"instance_control_{side}"), "dir": str(self.folder / "instances" / side), "users": users[side],
+                "pid_file": str(self.folder / "instances" / side / "instance.pid"),
             } for side in SIDES},
             "token_db": {side: {
                 "host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": CLONE_USER[side], "password": self.known["db_users"][side][CLONE_USER[side]],
@@ -256,8 +257,9 @@ class Lab:
                 "pid_file": str(self.folder / "proxies" / name / "bin" / "edgeencryption.pid"), "control_url": self._control(f"{name}_control"),
             } for name in PROXIES[side]] for side in SIDES},
             "keystore_password": self.known["keystore"],
-            "balancer": {"url": self._url("balancer"), "control_url": self._control("balancer_control")},
-            "traffic": {"control_url": self._control("traffic_control")},
+            "balancer": {"url": self._url("balancer"), "control_url": self._control("balancer_control"),
+                         "pid_file": str(self.folder / "balancer" / "balancer.pid")},
+            "traffic": {"control_url": self._control("traffic_control"), "pid_file": str(self.folder / "traffic" / "traffic.pid")},
             "ca": str(self.authority.ca),
             "lab_secrets": str(self._secrets),
         }

@@ -27,10 +27,8 @@ def private_lab() -> t.Iterator[Lab]:
     try:
         yield lab
     finally:
-        try:
-            lab.down()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        lab.down()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_requests_of_one_session_run_one_after_the_other(source):
         def one():
             requests.get(source.table("incident?sysparm_limit=1"), auth=shared.auth, verify=shared.verify, headers=headers, timeout=10)
 
-        threads = [threading.Thread(target=one) for _ in range(4)]
+        threads = [threading.Thread(target=one) for dummy in range(4)]
         began = time.monotonic()
         for thread in threads:
             thread.start()
@@ -321,7 +321,7 @@ def test_rate_limit(source):
     demo = source.client("demo.user")
     assert "X-RateLimit-Limit" not in demo.get(source.table("incident")).headers
     source.knobs(rate_limit={"limit": 2, "seconds": 3600})
-    codes = [demo.get(source.table("incident")).status_code for _ in range(3)]
+    codes = [demo.get(source.table("incident")).status_code for dummy in range(3)]
     answer = demo.get(source.table("incident"))
     assert codes == [200, 200, 429]
     assert answer.json()["error"]["message"] == "Rate limit exceeded"

@@ -186,7 +186,7 @@ def test_an_on_demand_backup_takes_its_time_after_the_start_and_holds_the_data_o
     wait_for(lambda: "On-demand backup started" in lab.log(sys_id), "the backup runs")
     lab.source.put("u_contract", {"u_name": "during the backup"})
     done = lab.wait(sys_id)
-    _, started, completed = parse_backup(lab.log(sys_id))
+    dummy, started, completed = parse_backup(lab.log(sys_id))
     assert done["started"] <= started < completed
     assert lab.names(lab.target) == ["during the backup", "source"]
 

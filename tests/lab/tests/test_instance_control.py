@@ -33,7 +33,7 @@ def test_the_request_log_tells_what_happened(source, user):
 
 def test_connections_are_counted(source, user):
     before = source.control("GET", "/connections")["opened"]
-    for _ in range(5):
+    for dummy in range(5):
         user.get(source.table("incident?sysparm_limit=1"))
     counted = source.control("GET", "/connections")
     assert counted["opened"] == before + 1
@@ -66,7 +66,7 @@ def test_latency(source, user):
 def test_a_status_fault_skips_strikes_and_ends(source, user):
     order = {"method": "GET", "path": "table/incident", "kind": "status", "status": 429, "headers": {"Retry-After": "3"}}
     source.control("POST", "/faults", {**order, "after": 1, "count": 2})
-    answers = [user.get(source.table("incident?sysparm_limit=1")) for _ in range(4)]
+    answers = [user.get(source.table("incident?sysparm_limit=1")) for dummy in range(4)]
     assert [answer.status_code for answer in answers] == [200, 429, 429, 200]
     assert answers[1].headers["Retry-After"] == "3"
     assert user.get(source.table("u_contract")).status_code == 200

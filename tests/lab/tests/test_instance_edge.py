@@ -13,7 +13,7 @@ from edgelab.processes import wait_for
 
 pytest_plugins = ("edgelab.instance.testing",)
 
-KEYS = [{"alias": "aes128prod", "size": 128, "type": "Keystore"}, {"alias": "aes256prod", "size": 256, "type": "Keystore"}]
+KEYS = ({"alias": "aes128prod", "size": 128, "type": "Keystore"}, {"alias": "aes256prod", "size": 256, "type": "Keystore"})
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_heartbeats_keep_a_proxy_online_without_touching_its_record(source, prox
 
 
 def test_a_silent_proxy_turns_offline_and_keys_follow_the_online_proxies(tmp_path):
-    node, _ = make_pair(tmp_path, heartbeat_interval=0.3)
+    node, dummy = make_pair(tmp_path, heartbeat_interval=0.3)
     node.start()
     try:
         client = node.client("edge.proxy")

@@ -182,7 +182,7 @@ def test_signs_forms(side):
     browser.auth = ("admin", side.node.password("admin"))
     rule = side.node.find(RULES, name="Chat transcript")[0]
     page = browser.get(f"{side.home.url}/{RULES}.do", params={"sys_id": rule["sys_id"]}, timeout=10).text
-    token = re.search(r"g_ck = '(\w+)'", page)[1]
+    token = re.search(r"""g_ck = ["'](\w+)""", page)[1]
     browser.auth = None
     side.home.knobs(sign_rest=False)
     try:

@@ -52,9 +52,7 @@ def unverified(home):
 
 def test_start_and_stop(side):
     home = side.home()
-    began = time.monotonic()
-    done = home.script("startup.sh")
-    assert done.returncode == 0 and time.monotonic() - began < 2
+    assert home.script("startup.sh").returncode == 0
     pid = int(home.pid_file.read_text())
     wait_for(home.listening)
     assert home.script("startup.sh").returncode == 1
@@ -386,7 +384,7 @@ def test_refuses_clients_until_authenticated(side):
     wait_for(home.listening)
     side.instance.status = "Unauthenticated"
     wait_for(lambda: not home.listening())
-    assert home.log.count(NOT_AUTHENTICATED) == 2
+    wait_for(lambda: home.log.count(NOT_AUTHENTICATED) == 2)
     side.instance.status = "Authenticated"
     wait_for(home.listening)
     assert home.stop().returncode == 0

@@ -58,7 +58,7 @@ def test_empty_numbers_and_cipher_text_are_left_alone(shared_side, proxy):
 
 def test_standard_differs_and_equality_does_not(shared_side, proxy):
     rows = [
-        shared_side.stored("incident", proxy.create("incident", {"short_description": "a", "u_customer_name": "b"})["sys_id"]) for _ in "ab"
+        shared_side.stored("incident", proxy.create("incident", {"short_description": "a", "u_customer_name": "b"})["sys_id"]) for dummy in "ab"
     ]
     assert rows[0]["short_description"] != rows[1]["short_description"]
     assert rows[0]["u_customer_name"] == rows[1]["u_customer_name"]

@@ -75,7 +75,7 @@ def _batch(instance: Instance, call: Call) -> Reply:
             unserviced.append(item["id"])
             continue
         start = time.monotonic()
-        path, _, query = item["url"].partition("?")
+        path, dummy, query = item["url"].partition("?")
         headers = {header["name"].lower(): header["value"] for header in item.get("headers", [])}
         content = base64.b64decode(item.get("body", "") or "")
         reply = handle(instance, Call(item["method"].upper(), path, query, headers, content, call.caller))

@@ -78,7 +78,7 @@ def password_user(instance: Instance, name: str, password: str) -> Row:
 
 
 def _by_header(instance: Instance, header: str) -> Row:
-    scheme, _, value = header.partition(" ")
+    scheme, dummy, value = header.partition(" ")
     if scheme.lower() == "bearer":
         token = instance.store.first("oauth_credential", token=value.strip(), type="access_token")
         if token is None or token["expires"] <= utc_now():
@@ -87,7 +87,7 @@ def _by_header(instance: Instance, header: str) -> Row:
     if scheme.lower() != "basic":
         raise not_authenticated()
     try:
-        name, _, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
+        name, dummy, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise not_authenticated() from None
     user = password_user(instance, name, password)

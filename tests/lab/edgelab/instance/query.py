@@ -96,7 +96,7 @@ class _Compiler:
 
     def expression(self, table: str, alias: str, path: str) -> tuple[str, Field, str]:
         """Return the SQL expression of a field, its definition, and the table that it belongs to."""
-        name, _, rest = path.partition(".")
+        name, dummy, rest = path.partition(".")
         field = self.schema[table].fields.get(name)
         if field is None:
             raise Invalid(path)
@@ -109,7 +109,7 @@ class _Compiler:
         inner = self._alias()
         value, last, owner = self.expression(field.reference, inner, rest)
         physical = quote(self.schema[field.reference].physical)
-        return "COALESCE((SELECT {} FROM {} {} WHERE {}.sys_id = {}), '')".format(value, physical, inner, inner, column), last, owner
+        return "COALESCE((SELECT {0} FROM {1} {2} WHERE {2}.sys_id = {3}), '')".format(value, physical, inner, column), last, owner
 
     def _display(self, table: str, alias: str, path: str) -> tuple[str, Field]:
         """Return the expression that string operators match: for a reference, its display value."""
@@ -127,7 +127,7 @@ class _Compiler:
             raise Invalid(text)
         path, operator, value = match.groups()
         operator = _SHORT.get(operator, operator)
-        column, field, _ = self.expression(table, alias, path)
+        column, field, dummy = self.expression(table, alias, path)
         if value.startswith("javascript:"):
             value = _script(value[len("javascript:") :], self.context)
         number = field.type in _NUMBERS
@@ -141,7 +141,7 @@ class _Compiler:
             values = value.split(",")
             return "{} COLLATE NOCASE {} ({})".format(column, operator, ",".join("?" * len(values))), values
         if operator in _LIKE:
-            shown, _ = self._display(table, alias, path)
+            shown, dummy = self._display(table, alias, path)
             escaped = re.sub(r"([\\%_])", r"\\\1", value)
             verb = "NOT LIKE" if operator == "NOT LIKE" else "LIKE"
             return "{} {} ? ESCAPE '\\'".format(shown, verb), [_LIKE[operator].format(escaped)]
@@ -163,7 +163,7 @@ class _Compiler:
             family = self.schema.family(value)
             return "{} IN ({})".format(column, ",".join("?" * len(family))), family
         if operator in _FIELD_COMPARE:
-            other, _, _ = self.expression(table, alias, value)
+            other, dummy, dummy = self.expression(table, alias, value)
             return "{} {} {} COLLATE NOCASE".format(column, _FIELD_COMPARE[operator], other), []
         if operator in _RELATIVE:
             return self._relative(column, operator, value)
@@ -198,7 +198,7 @@ class _Compiler:
         match = _JOIN.match(text)
         if not match or match.group(1) != table or match.group(3) not in self.schema:
             raise Invalid(text)
-        _, field, other, other_field, condition = match.groups()
+        dummy, field, other, other_field, condition = match.groups()
         inner = self._alias()
         column = self.expression(table, alias, field)[0]
         other_column = self.expression(other, inner, other_field)[0]

@@ -306,9 +306,9 @@ class Table(t.NamedTuple):
 
 def parse_field(text: str) -> Field:
     display, unique = "*" in text, "!" in text
-    text, _, default = text.replace("*", "").replace("!", "").partition("=")
-    text, _, reference = text.partition("->")
-    name, _, kind = text.partition(":")
+    text, dummy, default = text.replace("*", "").replace("!", "").partition("=")
+    text, dummy, reference = text.partition("->")
+    name, dummy, kind = text.partition(":")
     label = name.replace("u_", "", 1).replace("_", " ").capitalize()
     return Field(name, "reference" if reference else kind or "string", reference, default, display, unique, label)
 

@@ -102,7 +102,7 @@ class Renderer:
 
     def _walk(self, table: str, row: Row | None, path: str) -> tuple[str, Field, str] | None:
         """Follow a dot-walk; None where it names no readable field."""
-        name, _, rest = path.partition(".")
+        name, dummy, rest = path.partition(".")
         field = self.instance.store.schema[table].fields.get(name)
         if field is None or not self.instance.acl.may_field(self.caller, table, name, "read"):
             return None
@@ -278,7 +278,7 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
     if call.method not in ("GET", "HEAD"):
         raise Problem(405, "Method not Supported", "{} method not supported for API".format(call.method))
     require_table(instance, table)
-    where, params, _ = condition(instance, call, table)
+    where, params, dummy = condition(instance, call, table)
     schema = instance.store.schema
 
     def names(parameter: str) -> list[str]:
@@ -294,17 +294,17 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
     for function in ("avg", "min", "max", "sum"):
         for name in names("sysparm_{}_fields".format(function)):
             try:
-                expression, field, _ = field_expression(schema, table, name)
+                expression, field, dummy = field_expression(schema, table, name)
             except Invalid:
                 continue
             numeric = field.type == "integer" or function in ("avg", "sum")
             value = "CAST(NULLIF({}, '') AS REAL)".format(expression) if numeric else expression
             columns["{}.{}".format(function, name)] = "{}({})".format(function, value)
     classes, class_params = schema.class_filter(table, "a0")
-    selected = [expression for expression, _, _ in groups.values()] + list(columns.values())
+    selected = [expression for expression, dummy, dummy in groups.values()] + list(columns.values())
     sql = "SELECT {} FROM {} a0 WHERE ({}) AND {}".format(", ".join(selected), quote(schema[table].physical), where, classes)
     if groups:
-        sql += " GROUP BY " + ", ".join(expression for expression, _, _ in groups.values())
+        sql += " GROUP BY " + ", ".join(expression for expression, dummy, dummy in groups.values())
         sql += " ORDER BY " + (_stats_order(names("sysparm_order_by"), groups, columns) or "1")
     rows = instance.store.db.execute(sql, [*params, *class_params]).fetchall()
     render = Renderer(instance, call)
@@ -315,10 +315,10 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
             stats["count"] = str(row[len(groups)])
         for position, name in enumerate(columns):
             if name != "count":
-                function, _, field_name = name.partition(".")
+                function, dummy, field_name = name.partition(".")
                 stats.setdefault(function, {})[field_name] = _number(row[len(groups) + position], function)
         fields = []
-        for position, (name, (_, field, owner)) in enumerate(groups.items()):
+        for position, (name, (dummy, field, owner)) in enumerate(groups.items()):
             value = row[position]
             shown = render.display(owner, field, value)
             entry = {"field": name, "value": shown if render.mode == "true" else value}
@@ -336,7 +336,7 @@ def handle_stats(instance: Instance, call: Call, table: str) -> Reply:
 def _stats_order(names: list[str], groups: dict[str, t.Any], columns: dict[str, str]) -> str:
     terms = []
     for name in names:
-        name, _, direction = name.partition("^")
+        name, dummy, direction = name.partition("^")
         expression = groups[name][0] if name in groups else columns.get(name.replace("COUNT", "count").replace("^", "."))
         if expression:
             terms.append("{} {}".format(expression, "DESC" if direction.upper() == "DESC" else "ASC"))
