@@ -216,7 +216,9 @@ class Bench:
                 side: hash_of([self.raw(side, table) for table in ("sys_encryption_rule", "sys_encryption_configuration", "clone_instance", "sys_user")])
                 for side in ("source", "target")
             },
-            "proxy records": {side: [(row["name"], row["status"], row["online"]) for row in self.raw(side, "sys_encryption_proxy")] for side in ("source", "target")},
+            "proxy records": {
+                side: [(row["name"], row["status"], row["online"]) for row in self.raw(side, "sys_encryption_proxy")] for side in ("source", "target")
+            },
         }
 
 

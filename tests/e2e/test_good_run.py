@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from edgelab import demo_data
 
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import (
     Bench,
@@ -24,6 +23,7 @@ from ansible_collections.edge_encryption.clone.tests.e2e.bench import (
     running_proxies,
     wait_until,
 )
+from edgelab import demo_data
 
 MAX_INACTIVE = 4
 RULES = ("sys_encryption_rule", "sys_encryption_configuration")
@@ -174,7 +174,7 @@ def test_few_rules_were_inactive_at_a_time_and_all_are_as_before(good: Good) -> 
     most, patches = 0, 0
     inactive = {sys_id for sys_id, state in active.items() if state == "false"}
     for request in good.requests("target", "PATCH", "PUT", "POST"):
-        match = re.fullmatch(r"/api/now/table/(?:%s)/(\w+)" % "|".join(RULES), request["path"])
+        match = re.fullmatch(r"/api/now/table/(?:{})/(\w+)".format("|".join(RULES)), request["path"])
         if match and request["status"] == 200:
             patches += 1
             active[match[1]] = json.loads(request["body"]).get("active", active[match[1]])

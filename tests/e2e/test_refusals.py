@@ -156,7 +156,9 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "wrongly confirmed target": (given(edge_confirm_target="acmeprod"), ["acmetest", "you confirmed acmeprod", "-e edge_confirm_target=acmetest"]),
     "unknown clone number": (given(edge_clone_number="CLONE9999999"), ["CLONE9999999", "Correct the number"]),
     "clone to another target": (clone_to_another_target, ["acmedev", "not to acmetest"]),
-    "backup that has not ended": (given(edge_backup_time="2099-01-01 00:00:00"), ["2099-01-01", "tokens of the cloned instance would be missing", "proxies were not touched"]),
+    "backup that has not ended": (
+        given(edge_backup_time="2099-01-01 00:00:00"), ["2099-01-01", "tokens of the cloned instance would be missing", "proxies were not touched"]
+    ),
     "source database unreachable": (given(edge_source_token_db=lambda bench: token_db(bench, "source", login_port=unused_port())), ["127.0.0.1", "refused"]),
     "target database unreachable": (given(edge_target_token_db=lambda bench: token_db(bench, "target", login_port=unused_port())), ["127.0.0.1", "refused"]),
     "wrong password of the source database": (

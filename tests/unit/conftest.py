@@ -4,6 +4,7 @@
 
 """Run a module's real main() in-process, with the real AnsibleModule, and get its real result."""
 
+import contextlib
 import importlib
 import io
 import json
@@ -35,6 +36,11 @@ def run_module(monkeypatch, tmp_path):
             patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": params}).encode())
             # ansible-core 2.19 and newer name the serialization profile of the arguments.
             patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+            # A test that imports the controller's side would send warnings to the terminal instead of into the result.
+            with contextlib.suppress(ImportError):
+                from ansible.module_utils import _internal
+
+                patch.setattr(_internal, "is_controller", False, raising=False)
             patch.setattr(sys, "stdout", output)
             with pytest.raises(SystemExit):
                 module.main()
