@@ -276,4 +276,3 @@ def _checked_name(what: str, name: str) -> str:
     if not _SAFE_NAME.match(name):
         raise JournalError(f"{what} {name!r}", "cannot be the name of a folder.", "Use letters, digits, dot, dash and underscore.")
     return name
-

@@ -10,7 +10,8 @@ description:
   - Opens, writes and closes the journal of one run, which is the pair of a target instance and the number of a clone.
   - An open run holds its target, so that no second run can work on it at the same time.
   - A run that was killed is taken up again by opening it again.
-author: edge_encryption.clone contributors
+author:
+  - edge_encryption.clone contributors (@edge-encryption)
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.journal

@@ -8,7 +8,8 @@ module: clone_journal_info
 short_description: Read the journal of a clone and the report made of it
 description:
   - Reads what a run intended, did and saw, and who holds its target.
-author: edge_encryption.clone contributors
+author:
+  - edge_encryption.clone contributors (@edge-encryption)
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module

@@ -59,7 +59,7 @@ def unused_port(_bench: t.Optional[Bench] = None) -> int:
 
 @contextlib.contextmanager
 def target_in_production(bench: Bench) -> t.Iterator[Row]:
-    row = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")
+    row = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")  # pylint: disable=stop-iteration-return
     bench.control("source", "POST", "/raw/instance", {"rows": [dict(row, production="true")]})
     yield {}
     bench.control("source", "POST", "/raw/instance", {"rows": [row]})
@@ -67,12 +67,12 @@ def target_in_production(bench: Bench) -> t.Iterator[Row]:
 
 @contextlib.contextmanager
 def clone_to_another_target(bench: Bench) -> t.Iterator[Row]:
-    own = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")
+    own = next(row for row in bench.raw("source", "instance") if row["instance_name"] == "acmetest")  # pylint: disable=stop-iteration-return
     other = dict(own, sys_id="0" * 32, instance_name="acmedev", instance_url="https://acmedev.example.com")
     bench.control("source", "POST", "/raw/instance", {"rows": [other]})
     number = schedule_clone(bench.lab, 3600, target_instance=other["sys_id"])
     yield {"edge_clone_number": number}
-    request = next(row for row in bench.raw("source", "clone_instance") if row["clone_id"] == number)
+    request = next(row for row in bench.raw("source", "clone_instance") if row["clone_id"] == number)  # pylint: disable=stop-iteration-return
     bench.control("source", "DELETE", f"/raw/clone_instance/{request['sys_id']}")
     bench.control("source", "DELETE", f"/raw/instance/{other['sys_id']}")
 
@@ -127,7 +127,7 @@ def no_clone(bench: Bench) -> t.Iterator[Row]:
 
 @contextlib.contextmanager
 def unknown_proxy(bench: Bench) -> t.Iterator[Row]:
-    row = next(row for row in bench.raw("target", "sys_encryption_proxy") if row["name"] == "edge_target_3")
+    row = next(row for row in bench.raw("target", "sys_encryption_proxy") if row["name"] == "edge_target_3")  # pylint: disable=stop-iteration-return
     bench.control("target", "DELETE", f"/raw/sys_encryption_proxy/{row['sys_id']}")
     yield {}
     bench.control("target", "POST", "/raw/sys_encryption_proxy", {"rows": [row]})

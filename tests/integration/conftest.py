@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.edge_encryption.clone.tests.integration import mariadb
-from ansible_collections.edge_encryption.clone.tests.unit.conftest import ModuleResult, run_module  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.conftest import ModuleResult, run_module  # noqa: F401  # pylint: disable=unused-import
 
 SECRET = "a long key, but only for tests"
 CLEAR_TEXT = "Clear-Text-Nobody-May-Find"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401  # pylint: disable=unused-import
 from edgelab import proxy_home, signing
 from edgelab.instance import seed
 from edgelab.instance.testing import free_port, make_pair

@@ -128,7 +128,7 @@ def die_at_each_statement(site, monkeypatch, state, step):
             site.ok("target", "cut_over", run_id=RUN)
         calls, died = [], []
 
-        def run(session, sql, args, calls=calls, died=died, instant=instant):
+        def run(session, sql, args, calls=calls, died=died, instant=instant):  # pylint: disable=dangerous-default-value
             calls.append(sql)
             if len(calls) > instant:
                 if len(calls) == instant + 1 and instant % 2:

@@ -326,4 +326,3 @@ def test_errors_of_statements_do_not_quote_rows(site):
         site.source.sql("INSERT INTO edgeencryption.db_id VALUES ('prod', NOW())")
     assert "prod" in str(raised.value)
     assert _db.describe(raised.value) == (1062, "error 1062 DUP_ENTRY")
-

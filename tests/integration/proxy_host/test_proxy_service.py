@@ -258,7 +258,7 @@ def test_hold_and_release(run_module, home):
     assert not service(run_module, home, "stopped", hold=True)["changed"]
     assert not service(run_module, home, "stopped")["changed"]
 
-    by_hand = subprocess.run([str(script)], stderr=subprocess.PIPE)
+    by_hand = subprocess.run([str(script)], stderr=subprocess.PIPE)  # pylint: disable=subprocess-run-check
     assert by_hand.returncode == 1 and b"held down" in by_hand.stderr and not home.processes()
     for check in (True, False):
         refused = service(run_module, home, "started", check=check)

@@ -20,7 +20,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._clone impor
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials, LoginRefused
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import FakeInstance, Fault, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import FakeInstance, Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 BACKUP = "Backup b7 of acmeprod: started 2026-01-02 03:04:05, completed 2026-01-02 03:04:35 (UTC)"
 
@@ -270,7 +270,7 @@ def test_hold_waits_and_says_why(source):
         Fault("partial_json", count=4),
         Fault("status", status=429, headers={"Retry-After": "900"}, count=2),
     ],
-    ids=lambda fault: "{0.kind}-{0.status}".format(fault),
+    ids=lambda fault: "{0.kind}-{0.status}".format(fault),  # pylint: disable=unnecessary-lambda
 )
 def test_the_source_is_away_for_a_while(source, fault):
     source.faults.append(fault)
@@ -299,7 +299,7 @@ def test_ready(source, target):
             lambda: target.users.update({"edge.automation": "pw"}),
             lambda: job.append(target.add("sys_trigger", name=CLEANUP_JOB, state="0")),
             lambda: None,
-            lambda: target.tables["sys_trigger"].clear(),
+            lambda: target.tables["sys_trigger"].clear(),  # pylint: disable=unnecessary-lambda
         ],
     )
     clone = follower.follow("CLN2", None, "ready")

@@ -13,7 +13,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._http import
     StatusError,
     Unreachable,
 )
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 PATH = "/api/now/table/sys_properties"
 
@@ -47,7 +47,7 @@ def test_one_connection_and_one_session_for_many_requests(fake, client):  # noqa
         Fault("reset_after"),
         Fault("status", status=200, body='{"result":[],"error":{"message":"Transaction cancelled","detail":"x"}}'),
     ],
-    ids=lambda fault: "{0.kind}-{0.status}".format(fault),
+    ids=lambda fault: "{0.kind}-{0.status}".format(fault),  # pylint: disable=unnecessary-lambda
 )
 def test_reading_is_repeated(fake, client, pauses, fault):  # noqa: F811
     fake.faults.append(fault)

@@ -8,7 +8,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._registration import ProxyRecords, ServiceAccount
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import NotStored
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 WANTED = {"name": "edge1", "host": "h1", "port": "8443", "status": "Authenticated"}
 

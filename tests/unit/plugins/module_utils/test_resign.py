@@ -19,7 +19,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Journal, Settings, Undecided, resign
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import SIGNED, Fault, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import SIGNED, Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 
 @pytest.fixture
@@ -449,7 +449,7 @@ def killed_run(fake, state, when):  # noqa: F811
     """Run in a process of its own, and SIGKILL it in the middle of its write number C(when)."""
     import ansible_collections.edge_encryption.clone.plugins.module_utils._resign as module
 
-    root = module.__file__.split("ansible_collections")[0]
+    root = module.__file__.split("ansible_collections", maxsplit=1)[0]
     code = CHILD.format(path=root, url=fake.url, proxy=fake.proxy_url, state=str(state))
     child = subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
     write, writes = fake.write, []

@@ -95,7 +95,7 @@ def test_a_closed_port_and_one_that_hangs_up_are_not_reachable():
         server.listen(5)
         assert _service._reachable("127.0.0.1", port)
         server.accept()[0].close()
-        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread = threading.Thread(target=lambda: server.accept()[0].close())  # pylint: disable=unnecessary-lambda
         thread.start()
         assert not _service._reachable("127.0.0.1", port)
         thread.join()

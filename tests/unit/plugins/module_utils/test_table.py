@@ -16,7 +16,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._table impor
     Table,
     equals,
 )
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing
 from ansible_collections.edge_encryption.clone.plugins.module_utils._values import Values, Wanted, wanted_of
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401  # pylint: disable=unused-import
 
 SECRET = "Jane Doe, 123-45-6789"
 SALT = "0123456789abcdef"

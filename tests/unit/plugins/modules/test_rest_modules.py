@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import FakeInstance, fake  # noqa: F401
+from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import FakeInstance, fake  # noqa: F401  # pylint: disable=unused-import
 
 SALT = "0123456789abcdef"
 
