@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ServiceNow instance stand-in: REST APIs, access control, clone engine, control port.
 
-What each idea follows is told in tests/lab/docs_instance.md. Start it with ``python -m edgelab.instance --dir DIR``.
+What each idea follows is told in tests/lab/README.md. Start it with ``python -m edgelab.instance --dir DIR``.
 """
