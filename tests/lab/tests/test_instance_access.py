@@ -86,7 +86,7 @@ def test_another_user_does_not_inherit_a_session(source):
 
 
 def test_requests_of_one_session_run_one_after_the_other(source):
-    source.knobs(latency_ms=100)
+    source.knobs(latency_ms=500)
     shared = source.client("demo.user")
     shared.get(source.table("incident?sysparm_limit=1"))
     cookie = {"Cookie": "JSESSIONID=" + shared.cookies["JSESSIONID"]}
@@ -103,8 +103,7 @@ def test_requests_of_one_session_run_one_after_the_other(source):
             thread.join()
         return time.monotonic() - began
 
-    assert together(cookie) > 0.38
-    assert together({}) < 0.35
+    assert together({}) < 1.9 < together(cookie)
 
 
 def test_rights_of_the_accounts(source, target):

@@ -467,7 +467,7 @@ def slow_but(*fast):
     return [stage if stage in fast else pytest.param(stage, marks=pytest.mark.long) for stage in STAGES]
 
 
-@pytest.mark.parametrize("stage", slow_but("Preservers", "Node repoint", "Post Clone"))
+@pytest.mark.parametrize("stage", slow_but("Node repoint", "Post Clone"))
 def test_an_error_before_the_node_repoint_leaves_the_target_alone(lab, stage):
     lab.source.knobs(clone_error_stage=stage)
     sys_id = lab.request()
@@ -477,6 +477,7 @@ def test_an_error_before_the_node_repoint_leaves_the_target_alone(lab, stage):
     assert lab.names(lab.target) == (["source"] if replaced else ["target"])
 
 
+@pytest.mark.long
 def test_a_target_that_is_down_ends_the_clone_in_an_error(lab):
     lab.source.knobs(stage_seconds={"Clone build configuration": 100})
     sys_id = lab.request()
@@ -502,6 +503,7 @@ def test_rollback_brings_the_targets_data_back(lab):
     assert {"Rollback started", "Rollback completed"} <= set(lab.log(second))
 
 
+@pytest.mark.long
 def test_a_rollback_can_fail(lab):
     sys_id = lab.clone()
     lab.source.knobs(clone_error_stage="Rollback")
@@ -551,7 +553,7 @@ def test_both_mirrors_each_into_the_other(lab, table, other):
 # Restarts
 
 
-@pytest.mark.parametrize("stage", slow_but("Restore", "Node repoint"))
+@pytest.mark.parametrize("stage", slow_but("Node repoint"))
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_restarted_source_goes_on_with_the_clone(lab, stage, how):
     lab.source.knobs(stage_seconds={stage: 100})

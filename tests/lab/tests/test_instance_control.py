@@ -123,7 +123,7 @@ def test_raw_rows_pass_by_access_control_and_rules(source):
     assert requests.get(source.control_url + "/raw/no_such_table", timeout=10).status_code == 404
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_restart_loses_no_row_but_every_session(source, user, how):
     row = user.post(source.table("incident"), json={"number": how.name}).json()["result"]
     source.stop(how)

@@ -16,7 +16,7 @@ import requests
 
 from edgelab import demo_data
 from edgelab.lab import PROXIES, SIDES
-from edgelab.processes import wait_for
+from edgelab.processes import account, wait_for
 
 pytest_plugins = ("edgelab.testing",)
 
@@ -146,7 +146,7 @@ def test_no_account_works_without_tls(lab):
 
 def test_root_logs_in_over_the_socket_only(lab):
     for side in SIDES:
-        pymysql.connect(unix_socket=lab["token_db"][side]["socket"], user="root").close()
+        pymysql.connect(unix_socket=lab["token_db"][side]["socket"], user=account()).close()
         with pytest.raises(pymysql.err.OperationalError) as raised:
             connect(lab, side, "root", "")
         assert raised.value.args[0] in NO_LOGIN

@@ -198,6 +198,7 @@ def test_signs_forms(side):
         side.home.knobs(sign_rest=True)
 
 
+@pytest.mark.long
 def test_starts_again_with_all_that(side):
     side.home.stop()
     side.home.start()

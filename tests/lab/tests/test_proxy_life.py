@@ -191,7 +191,7 @@ def test_an_unsigned_configuration_is_a_null_pointer(side):
     )
 
 
-@pytest.mark.parametrize("name", ["Customer rule", "Customer rule, inactive", "REST JSON"])
+@pytest.mark.parametrize("name", ["Customer rule, inactive", *(pytest.param(name, marks=pytest.mark.long) for name in ("Customer rule", "REST JSON"))])
 def test_a_bad_rule_keeps_it_from_starting(side, name):
     home = side.home()
     break_signature(side, rule(side, name), RULES)
@@ -253,6 +253,7 @@ def test_properties_count_at_the_start_only(side):
 # -- locking
 
 
+@pytest.mark.long
 def test_locks_itself_while_running_and_recovers(side):
     home = side.home().start()
     row = rule(side, "Customer rule")
@@ -296,6 +297,7 @@ def test_locked_by_its_property(side):
 # -- the cache
 
 
+@pytest.mark.long
 def test_cache_of_another_key(side):
     """The clone's case: the proxies get the source's signature key, the records carry its signatures, the cache is from before."""
     home = side.home().start()
@@ -314,6 +316,7 @@ def test_cache_of_another_key(side):
     home.start()
 
 
+@pytest.mark.long
 def test_cache_written_without_verification(side):
     """KB0621218: after the repair the cache has to be emptied."""
     home = side.home()

@@ -270,6 +270,7 @@ def test_request_log_faults_and_knobs(shared_side, proxy):
     assert requests.get(f"{proxy.control}/health", timeout=5).json() == {"ok": True, "name": "edge_1"}
 
 
+@pytest.mark.long
 def test_two_proxies_share_the_tokens(shared_side, proxy):
     """Many writers on two proxies: every value has one token, and the order of the tokens is that of the values."""
     second = shared_side.home("edge_2").start()
