@@ -48,6 +48,12 @@ def test_a_role_describes_each_entry_point(role):
             assert option.startswith(f"{role}_") and content["description"], (name, option)
 
 
+@pytest.mark.parametrize("role", INTERNAL)
+def test_an_internal_task_file_is_included_by_its_role(role):
+    text = "".join(path.read_text() for path in (ROOT / "roles" / role / "tasks").glob("*.yml"))
+    assert {name for name in INTERNAL[role] if not re.search(rf"_tasks: {name}\.yml$", text, re.MULTILINE)} == set()
+
+
 def test_plugins_keep_the_syntax_of_python_3_6():
     for path in (ROOT / "plugins").rglob("*.py"):
         ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 6))

@@ -5,6 +5,7 @@
 """The lab and the collection share no code, so that no common mistake hides."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,8 @@ def imported(path: Path):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (".".join(filter(None, (node.module, name.name))) for name in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"\w+(\.\w+)+", node.value):
+            yield node.value  # the name of a module, for importlib or for python -m
 
 
 def offenders(folder: str, forbidden):
