@@ -56,6 +56,16 @@ class Run(t.NamedTuple):
         return {match[1]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", match[2])} for match in found if match}
 
     @property
+    def changes(self) -> t.List[str]:
+        """Every "task: host" that reports a change."""
+        task, found = "", []
+        for line in self.output.splitlines():
+            begins = re.match(r"TASK \[(.*)\] \*", line)
+            task = begins[1] if begins else task
+            found += [f"{task}: {host}" for host in re.findall(r"^changed: \[([^\]]+)\]", line)]
+        return found
+
+    @property
     def message(self) -> str:
         """What the run says last about its failure."""
         said = re.findall(r"^\[ERROR\]: (.*?)\n(?:Origin|fatal|failed):", self.output, re.DOTALL | re.MULTILINE)
@@ -71,6 +81,7 @@ class Bench:
         self.lab = self._keeper.up()
         self.control("source", "PUT", "/knobs", CLONE_KNOBS)
         self.number = ""
+        self.stop_lead = STOP_LEAD  # seconds between the moment a clone is brought forward and its start
         self.collections = COLLECTION / "build" / "collections"
         self.variables: Vars = {"edge_stop_lead": STOP_LEAD, "edge_proxy_timeout": 90}
 
@@ -113,11 +124,11 @@ class Bench:
         return Meddler(reached, act)
 
     def start_clone_when_awaited(self, state: str, over: t.Callable[[], bool]) -> None:
-        """Bring the clone forward as soon as a run waits for it, however slow this machine is: it then starts STOP_LEAD seconds later."""
+        """Bring the clone forward as soon as a run waits for it, however slow this machine is: it then starts stop_lead seconds later."""
         while not over():
             steps = {event["step"]: event["status"] for event in self.journal(state) if event["event"] == "step"}
             if steps.get("t30_clone_start") == "started":
-                start = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=STOP_LEAD)
+                start = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.stop_lead)
                 self.change_request(scheduled=f"{start:%Y-%m-%d %H:%M:%S}")
                 return
             time.sleep(0.1)
@@ -130,9 +141,10 @@ class Bench:
         confirmed = [] if "edge_confirm_target" in overrides else ["-e", "edge_confirm_target=" + self.lab["instances"]["target"]["name"]]
         return [str(ANSIBLE_PLAYBOOK), PLAYBOOK, "-i", str(inventory), *confirmed, *arguments]
 
-    def run(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), **overrides: t.Any) -> Run:
+    def run(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), keep_report: bool = False, **overrides: t.Any) -> Run:
         """Run the playbook to its end; a clone that it waits for begins as soon as it waits."""
-        (self.folder / state / "report.json").unlink(missing_ok=True)
+        if not keep_report:  # an old report must not be taken for one of this run
+            (self.folder / state / "report.json").unlink(missing_ok=True)
         process = self.start(*arguments, state=state, prefix=prefix, **overrides)
         try:
             self.start_clone_when_awaited(state, lambda: process.poll() is not None)

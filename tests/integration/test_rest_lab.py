@@ -211,13 +211,15 @@ def test_values(sides, run):
     row = admin.post(
         sides.proxy.url + "/api/now/table/incident", json={"short_description": clear, "u_tax_id": "123-45-6789"}, timeout=10
     ).json()["result"]
-    attachment = admin.post(
+    answer = admin.post(
         sides.proxy.url + "/api/now/attachment/file",
         params={"table_name": "incident", "table_sys_id": row["sys_id"], "file_name": "a.txt"},
         data=b"secret file",
         headers={"Content-Type": "text/plain"},
         timeout=10,
-    ).json()["result"]
+    )
+    assert answer.status_code == 201, answer.text
+    attachment = answer.json()["result"]
     record = {"table": "incident", "sys_id": row["sys_id"], "fields": ["short_description", "u_tax_id", "number"], "attachments": True}
     arguments = {
         "instance": sides.instance(sides.target, "demo.user"),
