@@ -39,6 +39,10 @@ MANIFEST = "manifest.json"
 _NONCE = 12
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 _MIN_KEY = 16
+# A chunk's file: the length of its header, the header (which keys it covers), the rows. So the keys can be read without the rows.
+_HEADER, _ROWS = "header", "rows"
+_LENGTH = 4
+_HEADER_ROOM = 4096
 # Seconds between making the directory and locking it that nobody exceeds.
 _GRACE = 60
 
@@ -173,24 +177,38 @@ class Snapshot(t.NamedTuple):
 
     def read(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
         """Return the header and the rows of a chunk, after proving that they are what was written."""
+        data = self._load(chunk, -1)
+        if len(data) != chunk.size or hashlib.sha256(data).hexdigest() != chunk.sha256:
+            raise ArtefactError(os.path.join(self.path, chunk.file), "is truncated or altered.", "Take a new snapshot.")
+        header, rows = _split(data)
+        return json.loads(self._open(table, chunk, cipher, header, _HEADER).decode("utf-8")), self._open(table, chunk, cipher, rows, _ROWS)
+
+    def read_header(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Dict[str, t.Any]:
+        """Return the header alone; of an unencrypted snapshot it is not proven to be what was written."""
+        header = _split(self._load(chunk, _HEADER_ROOM))[0]
+        if len(header) > _HEADER_ROOM - _LENGTH:
+            return self.read(table, chunk, cipher)[0]
+        return json.loads(self._open(table, chunk, cipher, header, _HEADER).decode("utf-8"))
+
+    def _load(self, chunk: Chunk, size: int) -> bytes:
         path = os.path.join(self.path, chunk.file)
         try:
             with open(path, "rb") as file:
-                data = file.read()
+                return file.read(size)
         except OSError as error:
             raise ArtefactError(path, "cannot be read ({0}).".format(error.strerror), "Take a new snapshot.") from None
-        if len(data) != chunk.size or hashlib.sha256(data).hexdigest() != chunk.sha256:
-            raise ArtefactError(path, "is truncated or altered.", "Take a new snapshot.")
+
+    def _open(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher], data: bytes, part: str) -> bytes:
         try:
             if cipher:
-                data = cipher.open(data, _place(self.id, table, chunk.number))
-            if zstandard.frame_content_size(data) != chunk.bytes:
+                data = cipher.open(data, _place(self.id, table, chunk.number, part))
+            size = zstandard.frame_content_size(data)
+            if size < 0 or (part == _ROWS and size != chunk.bytes):
                 raise zstandard.ZstdError("size")
-            data = zstandard.ZstdDecompressor().decompress(data)
+            return zstandard.ZstdDecompressor().decompress(data) if size else b""
         except (InvalidTag, zstandard.ZstdError):
+            path = os.path.join(self.path, chunk.file)
             raise ArtefactError(path, "does not belong at this place of this snapshot.", "Take a new snapshot.") from None
-        header, dummy, rows = data.partition(b"\n")
-        return json.loads(header.decode("utf-8")), rows
 
 
 class Writer:
@@ -218,11 +236,12 @@ class Writer:
             os.close(self._lock_file)
 
     def write(self, table: str, number: int, header: t.Dict[str, t.Any], rows: int, checksum: int, text: bytes) -> Chunk:
-        plain = json.dumps(header).encode("utf-8") + b"\n" + text
-        data = zstandard.ZstdCompressor(level=1).compress(plain)
-        if self._cipher:
-            data = self._cipher.seal(data, _place(self.id, table, number))
-        chunk = Chunk(number, rows, checksum, len(plain), len(data), hashlib.sha256(data).hexdigest())
+        sealed = []
+        for part, plain in ((_HEADER, json.dumps(header).encode("utf-8")), (_ROWS, text)):
+            data = zstandard.ZstdCompressor(level=1).compress(plain)
+            sealed.append(self._cipher.seal(data, _place(self.id, table, number, part)) if self._cipher else data)
+        data = len(sealed[0]).to_bytes(_LENGTH, "big") + b"".join(sealed)
+        chunk = Chunk(number, rows, checksum, len(text), len(data), hashlib.sha256(data).hexdigest())
         _write_file(os.path.join(self.part, chunk.file), data)
         return chunk
 
@@ -377,8 +396,14 @@ class TimeRule(t.NamedTuple):
             )
 
 
-def _place(snapshot_id: str, table: str, number: int) -> str:
-    return json.dumps([FORMAT, snapshot_id, table, number])
+def _place(snapshot_id: str, table: str, number: int, part: str) -> str:
+    return json.dumps([FORMAT, snapshot_id, table, number, part])
+
+
+def _split(data: bytes) -> t.Tuple[bytes, bytes]:
+    """Return header and rows of a chunk's file."""
+    end = _LENGTH + int.from_bytes(data[:_LENGTH], "big")
+    return data[_LENGTH:end], data[end:]
 
 
 def _canonical(manifest: t.Dict[str, t.Any]) -> bytes:

@@ -19,9 +19,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact im
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import LOCK_WAIT_TIMEOUT, DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Trigger
-from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import OWN_TABLES, Entry, Journal
-
-PLANNED, COMPLETE, UNDONE = "planned", "complete", "undone"
+from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import COMPLETE, OWN_TABLES, PLANNED, UNDONE, Entry, Journal, age
 
 
 class CutOverError(EdgeError):
@@ -237,12 +235,11 @@ def prune(control: Session, database: str, schema: str, keep_for: float) -> bool
         raise CutOverError(schema, "does not keep replaced tables of {0}.".format(database), "Check database and previous_schema.")
     if entry.phase == PLANNED:
         raise CutOverError(schema, "the exchange that it belongs to was interrupted.", "Complete it first.")
-    now = control.utc_now()
-    age = (parse_time("now", now) - parse_time("at", entry.at)).total_seconds()
-    if age < keep_for:
+    seconds = age(control, entry)
+    if seconds < keep_for:
         raise CutOverError(
             schema,
-            "keeps what was replaced at {0}, {1:.0f} s ago; keep_for is {2:g} s.".format(entry.at, age, keep_for),
+            "keeps what was replaced at {0}, {1:.0f} s ago; keep_for is {2:g} s.".format(entry.at, seconds, keep_for),
             "Wait, since an instance can be rolled back for days; these tokens are the only copy.",
         )
     return True

@@ -57,10 +57,13 @@ class Grants:
     def missing_on_source(self, database: str) -> t.List[str]:
         return self.missing(SOURCE, "`{0}`.*".format(_escape(database)), [database])
 
-    def missing_on_target(self, database: str, others: t.Iterable[str]) -> t.List[str]:
-        """Return what is missing on the database, on those made beside it, and to see who is connected."""
+    def missing_on_target(self, database: str, others: t.Iterable[str], delta: bool = False) -> t.List[str]:
+        """Return what is missing on the database, on those made beside it, and to see who is connected.
+
+        A delta alone changes rows, and only in schemas that this collection made.
+        """
         statements = self.missing(TARGET, "`{0}`.*".format(_escape(database)), [database])
-        statements += self.missing(TARGET, "`{0}\\_%`.*".format(_escape(database)), others)
+        statements += self.missing(TARGET + (("DELETE",) if delta else ()), "`{0}\\_%`.*".format(_escape(database)), others)
         return statements + self.missing(["PROCESS"], "*.*", ["*"])
 
     def _quoted(self) -> str:

@@ -8,6 +8,7 @@
 
 The text of a row is the SQL tuple C(('1','abc',NULL)) over bytes. QUOTE makes it injective (NULL differs from 'NULL', no separator or
 length can be confused), so the SHA-256 of this text is the row's checksum, and sums of it do not depend on order or chunk borders.
+Rows are separated by a byte that QUOTE never leaves bare.
 """
 
 import re
@@ -26,6 +27,9 @@ _INDEX_LINE = re.compile(r"^ +(UNIQUE |FULLTEXT |SPATIAL )?KEY `((?:[^`]|``)+)` 
 _FOREIGN_LINE = re.compile(r"^ +CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY .* REFERENCES (?:(`(?:[^`]|``)+`)\.)?`((?:[^`]|``)+)`")
 _VIEW_HEAD = re.compile(r"^CREATE (ALGORITHM=\w+ )?(?:DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*` )?(SQL SECURITY \w+ )?VIEW ((?:`(?:[^`]|``)+`\.)?`(?:[^`]|``)+`)")
 
+# Control-Z: QUOTE escapes it in values. LOAD DATA skips it as what lies between rows; for INSERT it becomes a comma.
+ROW_SEPARATOR = b"\x1a"
+SEPARATOR_SQL = "'\\Z'"
 Literals = t.Optional[t.List[str]]
 
 
@@ -275,9 +279,14 @@ def row_text(table: Table) -> str:
     return "CONCAT('(',CONCAT_WS(',',{0}),')')".format(",".join("QUOTE({0})".format(_as_bytes(column)) for column in table.values))
 
 
+def row_checksum(table: Table) -> str:
+    """Return the SQL expression for the checksum of one row: 64 bits of the SHA-256 of its text, as 16 hexadecimal digits."""
+    return "LEFT(SHA2({0},256),16)".format(row_text(table))
+
+
 def checksum(table: Table) -> str:
-    """Return the SQL expression for the checksum of the rows it aggregates: an exact sum of 64 bits of each row's SHA-256."""
-    return "COALESCE(SUM(CAST(CONV(LEFT(SHA2({0},256),16),16,10) AS UNSIGNED)),0)".format(row_text(table))
+    """Return the SQL expression for the checksum of the rows it aggregates: the exact sum of theirs."""
+    return "COALESCE(SUM(CAST(CONV({0},16,10) AS UNSIGNED)),0)".format(row_checksum(table))
 
 
 def column_list(table: Table) -> str:
@@ -291,6 +300,16 @@ def key_list(table: Table) -> str:
 def key_as_hex(table: Table) -> str:
     """Return the select list for the key of a row, each column as the hexadecimal digits of its bytes."""
     return ",".join("HEX(CAST({0} AS BINARY))".format(quote_name(name)) for name in table.key_columns)
+
+
+def key_as_text(table: Table) -> str:
+    """Return the SQL expression for the columns of key_as_hex with colons in between."""
+    return "CONCAT_WS(':',{0})".format(key_as_hex(table))
+
+
+def key_equals(table: Table, literals: t.Sequence[str]) -> str:
+    """Return the condition for the row with this key."""
+    return " AND ".join("{0} = {1}".format(quote_name(name), literal) for name, literal in zip(table.key_columns, literals))
 
 
 def key_literals(table: Table, values: t.Sequence[t.Any]) -> t.List[str]:

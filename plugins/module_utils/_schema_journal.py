@@ -14,10 +14,13 @@ import json
 import re
 import typing as t
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import parse_time
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import schema_exists, table_names
 
+# Phases of an exchange of tables; the last one says that what was kept, or put live, is no more.
+PLANNED, COMPLETE, UNDONE = "planned", "complete", "undone"
 JOURNAL = "edge_clone_journal"
 CHUNKS = "edge_clone_chunks"
 OWN_TABLES = frozenset([JOURNAL, CHUNKS])
@@ -120,6 +123,11 @@ class Journal:
                 self._session.execute("DROP TABLE " + quote_name(self.schema, name))
         self._session.execute("SET SESSION foreign_key_checks = 1")
         self._session.execute("DROP DATABASE IF EXISTS " + quote_name(self.schema))
+
+
+def age(session: Session, entry: Entry) -> float:
+    """Return the seconds since a line was written, by the server's clock."""
+    return (parse_time("now", session.utc_now()) - parse_time("at", entry.at)).total_seconds()
 
 
 def own_schemas(session: Session, database: str) -> t.List[t.Tuple[str, t.Optional[Entry]]]:

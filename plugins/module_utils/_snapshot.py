@@ -186,8 +186,8 @@ class _Export:
         condition = _schema.key_range(table, part.after, part.upto)
         # The server builds the text of the whole chunk, so that Python only moves bytes.
         count, total, text = session.rows(
-            "SELECT COUNT(*), {0}, GROUP_CONCAT({1} SEPARATOR ',') FROM {2} WHERE {3}".format(
-                _schema.checksum(table), _schema.row_text(table), quote_name(self._database, table.name), condition
+            "SELECT COUNT(*), {0}, GROUP_CONCAT({1} SEPARATOR {2}) FROM {3} WHERE {4}".format(
+                _schema.checksum(table), _schema.row_text(table), _schema.SEPARATOR_SQL, quote_name(self._database, table.name), condition
             )
         )[0]
         codes = set(session.warning_codes())
@@ -199,9 +199,11 @@ class _Export:
             middle = self._key_at(session, part, count // 2)
             self._copy_range(session, part._replace(upto=middle))
             self._copy_range(session, part._replace(after=middle))
-        elif count:
-            self._row_bytes[table.name] = len(text) / count
-            self._write(table, {"after": part.after, "upto": part.upto}, count, int(total), text)
+        else:
+            if count:
+                self._row_bytes[table.name] = len(text) / count
+            # An empty range is written as well: the chunks of a table cover its whole key.
+            self._write(table, {"after": part.after, "upto": part.upto}, count, int(total), text or b"")
 
     def _copy_whole(self, session: Session, table: Table, condition: str = "TRUE", header: t.Optional[t.Dict[str, Literals]] = None) -> None:
         """Copy row by row: a table without a key to split it, or a row too large for GROUP_CONCAT."""
@@ -209,7 +211,7 @@ class _Export:
         query = "SELECT {0} FROM {1} WHERE {2}".format(_schema.row_text(table), quote_name(self._database, table.name), condition)
         for (text,) in session.stream(query):
             if texts and size + len(text) > self._chunk_bytes:
-                self._write(table, header or {}, len(texts), total, b",".join(texts))
+                self._write(table, header or {}, len(texts), total, _schema.ROW_SEPARATOR.join(texts))
                 texts, size, total = [], 0, 0
             texts.append(text)
             size += len(text) + 1
@@ -222,7 +224,7 @@ class _Export:
         if codes:
             raise _warned(table, codes)
         if texts:
-            self._write(table, header or {}, len(texts), total, b",".join(texts))
+            self._write(table, header or {}, len(texts), total, _schema.ROW_SEPARATOR.join(texts))
 
     def _write(self, table: Table, header: t.Dict[str, Literals], rows: int, total: int, text: bytes) -> None:
         with self._lock:

@@ -17,16 +17,16 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _privileges, _schema
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _delta, _privileges, _schema
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Snapshot
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_server
+from ansible_collections.edge_encryption.clone.plugins.module_utils._delta import Base
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table, Trigger
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import CHUNKS, Entry, Journal
 
 LOADING, COMPLETE = "loading", "complete"
-_ROW = re.compile(rb"\((?:'[^'\\]*(?:\\.[^'\\]*)*'|NULL|,)*\)", re.DOTALL)
 # Room for the head of an INSERT statement within max_allowed_packet.
 _HEAD = 65536
 
@@ -42,18 +42,20 @@ class Task(t.NamedTuple):
     chunks: t.List[Chunk]
 
 
-def inspect_server(control: Session, database: str, others: t.Sequence[str]) -> Server:
+def inspect_server(control: Session, database: str, others: t.Sequence[str], delta: bool = False) -> Server:
     """Refuse a target that must not or cannot be written; C(others) are the schemas to be made beside the database."""
     server = read_server(control)
-    _privileges.require(control.login.name, _privileges.Grants.read(control).missing_on_target(database, others))
+    _privileges.require(control.login.name, _privileges.Grants.read(control).missing_on_target(database, others, delta))
     if server.read_only:
         raise StageError(control.login.name, "the server is read-only.", "Use the primary server, or turn read_only off.")
     return server
 
 
-def inspect_target(control: Session, snapshot: Snapshot, database: str, stage_schema: str, keep: t.Sequence[str], same_server: bool) -> Server:
+def inspect_target(
+    control: Session, snapshot: Snapshot, database: str, stage_schema: str, keep: t.Sequence[str], same_server: bool, delta: bool
+) -> Server:
     """Refuse a target that a snapshot must not or cannot be loaded into."""
-    server = inspect_server(control, database, [stage_schema])
+    server = inspect_server(control, database, [stage_schema], delta)
     source = snapshot.data["server"]
     if snapshot.is_of(server.identity, database) and not same_server:
         raise StageError(
@@ -120,10 +122,20 @@ class Stage:
         snapshot: what to load, with its cipher.
         schema: the shadow schema.
         run_id: recorded with what was staged.
+        base: tables to begin with, instead of empty ones.
     """
 
     def __init__(
-        self, login: Login, control: Session, server: Server, snapshot: Snapshot, cipher: t.Optional[Cipher], schema: str, run_id: str, progress: Progress
+        self,
+        login: Login,
+        control: Session,
+        server: Server,
+        snapshot: Snapshot,
+        cipher: t.Optional[Cipher],
+        schema: str,
+        run_id: str,
+        progress: Progress,
+        base: t.Optional[Base] = None,
     ) -> None:
         self._login = login
         self._control = control
@@ -136,6 +148,9 @@ class Stage:
         self._lock = threading.Lock()
         self._tables = [Table.from_json(entry) for entry in snapshot.data["tables"]]
         self._left = {}  # type: t.Dict[str, int]
+        self._base = base
+        self._missing = {}  # type: t.Dict[int, t.Optional[t.Sequence[int]]]
+        self._delta = {"rows_kept": 0, "rows_added": 0, "rows_removed": 0}
         self.load_method = "load_data" if server.local_infile else "insert"
 
     def run(self, workers: int) -> t.Dict[str, t.Any]:
@@ -146,12 +161,21 @@ class Stage:
             journal.drop()
         journal.create(self._snapshot.data["charset"], self._snapshot.data["collation"])
         if not entry or entry.snapshot != self._snapshot.id or entry.phase != LOADING:
-            journal.write(LOADING, self._snapshot.id, self._run_id, {})
+            journal.write(LOADING, self._snapshot.id, self._run_id, {"base": self._base._asdict() if self._base else None})
+        else:
+            self._base = Base(**entry.detail["base"]) if entry.detail["base"] else None
+        if self._base:
+            _delta.adopt(self._control, self._base, self._schema)
         resumed = self._create_tables()
+        found = len(resumed)
         timings = {}  # type: t.Dict[str, float]
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
             sessions = [stack.enter_context(self._load_session()) for dummy in range(workers)]
+            if self._base:
+                resumed = self._compare_base(sessions, resumed)
+                timings["compare_s"] = round(time.monotonic() - started, 3)
+                started = time.monotonic()
             in_parallel(sessions, iter(self._tasks(resumed)), self._load)
             timings["load_s"] = round(time.monotonic() - started, 3)
             started = time.monotonic()
@@ -161,7 +185,8 @@ class Stage:
             self._prove_views_and_triggers()
             timings["check_s"] = round(time.monotonic() - started, 3)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
-        return {"load_method": self.load_method, "chunks_resumed": len(resumed), "timings": timings}
+        result = {"load_method": self.load_method, "chunks_resumed": found, "timings": timings}  # type: t.Dict[str, t.Any]
+        return dict(result, delta=dict(self._delta, schema=self._base.schema)) if self._base else result
 
     def _detail(self) -> t.Dict[str, t.Any]:
         """Return all that the cut-over needs, so that it does without the artefact."""
@@ -184,6 +209,52 @@ class Stage:
                 self._control.execute(_schema.create_statement(self._schema, table))
         self._control.execute("SET SESSION foreign_key_checks = 1")
         return {int(row[0]) for row in self._control.rows("SELECT number FROM " + quote_name(self._schema, CHUNKS))}
+
+    def _compare_base(self, sessions: t.Sequence[Session], resumed: t.Set[int]) -> t.Set[int]:
+        """Remove from the base what the snapshot lacks, and return the numbers of the chunks that need no loading any more.
+
+        All removals come before the first row is added, so that no unique key is in the way.
+        """
+        tables = [table for table in self._tables if self._base and table.name in self._base.tables]
+        tasks = [(table, chunk) for table in tables for chunk in self._snapshot.chunks(table.name) if chunk.number not in resumed]
+        self._progress.start("compare", sum(chunk.rows for dummy, chunk in tasks))
+        equal = set()  # type: t.Set[int]
+
+        def work(session: Session, task: t.Tuple[Table, Chunk]) -> None:
+            table, chunk = task
+            if self._compare_chunk(session, table, chunk):
+                equal.add(chunk.number)
+            self._progress.add(chunk.rows, chunk.size)
+
+        in_parallel(sessions, iter(tasks), work)
+        return resumed | equal
+
+    def _compare_chunk(self, session: Session, table: Table, chunk: Chunk) -> bool:
+        """Tell whether the chunk's rows are there already and nothing else; otherwise remember which are missing."""
+        header = self._snapshot.read_header(table.name, chunk, self._cipher)
+        condition = _schema.key_range(table, header["after"], header["upto"])
+        session.execute("START TRANSACTION")
+        difference = _delta.compare(
+            session, self._schema, table, condition, chunk.rows, chunk.checksum, lambda: self._snapshot.read(table.name, chunk, self._cipher)[1]
+        )
+        removed = 0
+        if difference.equal:
+            self._note(session, chunk)
+        else:
+            removed = _delta.remove_extra(session, self._schema, table, condition, difference)
+        session.execute("COMMIT")
+        added = 0 if difference.equal else chunk.rows if difference.missing is None else len(difference.missing)
+        with self._lock:
+            if not difference.equal:
+                self._missing[chunk.number] = difference.missing
+            self._delta["rows_kept"] += chunk.rows - added
+            self._delta["rows_added"] += added
+            self._delta["rows_removed"] += removed
+        return difference.equal
+
+    def _note(self, session: Session, chunk: Chunk) -> None:
+        """Note that a chunk is there and verified; part of the transaction that made it so."""
+        session.execute("INSERT INTO {0} VALUES (%s)".format(quote_name(self._schema, CHUNKS)), [chunk.number])
 
     def _tasks(self, resumed: t.Set[int]) -> t.List[Task]:
         """Return what is to be loaded, largest table first; a table without chunks still gets its indexes."""
@@ -211,10 +282,14 @@ class Stage:
             session.execute("START TRANSACTION")
             for chunk in task.chunks:
                 header, text = self._snapshot.read(task.table.name, chunk, self._cipher)
-                self._insert(session, task.table, chunk, text)
+                rows = chunk.rows
+                if chunk.number in self._missing:
+                    rows, text = _delta.pick(text, self._missing[chunk.number])
+                if rows:
+                    self._insert(session, task.table, chunk, rows, text)
                 if task.table.key:
                     self._verify(session, task.table, [chunk], _schema.key_range(task.table, header["after"], header["upto"]))
-                session.execute("INSERT INTO {0} VALUES (%s)".format(quote_name(self._schema, CHUNKS)), [chunk.number])
+                self._note(session, chunk)
             if not task.table.key:
                 self._verify(session, task.table, task.chunks, "TRUE")
             session.execute("COMMIT")
@@ -225,7 +300,7 @@ class Stage:
         if last:
             self._finish_table(session, task.table)
 
-    def _insert(self, session: Session, table: Table, chunk: Chunk, text: bytes) -> None:
+    def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
         target, columns = quote_name(self._schema, table.name), _schema.column_list(table)
         if self.load_method == "load_data":
             counts = [_load_data(session, target, columns, text)]
@@ -235,10 +310,10 @@ class Stage:
             for part in split_rows(table.name, text, self._server.max_allowed_packet - _HEAD):
                 counts.append(session.execute("INSERT INTO {0} ({1}) VALUES ".format(target, columns).encode("utf-8") + part))
                 codes += session.warning_codes()
-        if codes or sum(counts) != chunk.rows:
+        if codes or sum(counts) != rows:
             raise StageError(
                 table.name,
-                "chunk {0}: {1} of {2} rows arrived, warnings {3}.".format(chunk.number, sum(counts), chunk.rows, codes),
+                "chunk {0}: {1} of {2} rows arrived, warnings {3}.".format(chunk.number, sum(counts), rows, codes),
                 "Compare the settings of this server with those of the source.",
             )
 
@@ -256,8 +331,11 @@ class Stage:
         # Definitions are UTF-8.
         session.execute("SET NAMES utf8mb4")
         name = quote_name(self._schema, table.name)
-        present = _schema.index_names(session.rows("SHOW CREATE TABLE " + name)[0][1])
+        create = session.rows("SHOW CREATE TABLE " + name)[0][1]
+        present = _schema.index_names(create)
         missing = ["ADD " + line for line in _schema.split_create(table)[1] if not set(_schema.index_names("  " + line)) <= set(present)]
+        if _counter(create) < _counter(table.create):
+            missing.append("AUTO_INCREMENT = {0}".format(_counter(table.create)))
         if missing:
             session.execute("ALTER TABLE {0} {1}".format(name, ", ".join(missing)))
         session.execute("SET NAMES binary")
@@ -311,19 +389,17 @@ class Stage:
 
 
 def split_rows(table: str, text: bytes, limit: int) -> t.Iterator[bytes]:
-    """Cut the text of a chunk between rows into parts of at most C(limit) bytes."""
-    if len(text) <= limit:
-        yield text
-        return
-    begin = end = 0
-    for row in _ROW.finditer(text):
-        if row.end() - row.start() > limit:
+    """Return the rows of a chunk as parts for INSERT, of at most C(limit) bytes each."""
+    part, size = [], 0  # type: t.List[bytes], int
+    for row in text.split(_schema.ROW_SEPARATOR):
+        if len(row) > limit:
             raise StageError(table, "one of its rows is larger than max_allowed_packet.", "Raise it on the target server.")
-        if row.end() - begin > limit:
-            yield text[begin:end]
-            begin = row.start()
-        end = row.end()
-    yield text[begin:end]
+        if size + len(row) > limit:
+            yield b",".join(part)
+            part, size = [], 0
+        part.append(row)
+        size += len(row) + 1
+    yield b",".join(part)
 
 
 def _load_data(session: Session, target: str, columns: str, text: bytes) -> int:

@@ -10,7 +10,7 @@ import datetime
 import os
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _schema, _schema_journal, _snapshot, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _delta, _schema, _schema_journal, _snapshot, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -36,6 +36,7 @@ class Request(t.NamedTuple):
     stage_schema: t.Optional[str] = None
     previous_schema: t.Optional[str] = None
     keep_tables: t.Sequence[str] = ()
+    delta: bool = False
     allow_connected: bool = False
     allow_same_server: bool = False
     workers: int = 2
@@ -108,7 +109,7 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
     with Session(request.login) as control:
         snapshot = choose(request, _stage.read_server(control).identity)
         cipher = snapshot.unlock(request.secret)
-        server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server)
+        server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server, request.delta)
         _schema_journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
         own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
@@ -127,7 +128,8 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         if entry:
             _schema_journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
             return result
-        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress)
+        base = _delta.find_base(control, request.database, snapshot, request.run_id or "", request.keep_for) if request.delta else None
+        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress, base)
         return dict(result, **stage.run(request.workers))
 
 

@@ -89,6 +89,14 @@ options:
     type: list
     elements: str
     default: []
+  delta:
+    description:
+      - Begin O(state=staged) with the tables that an earlier run replaced, and change in them only the rows that differ from the snapshot.
+      - The youngest schema is taken that keeps replaced tables, belongs to another run and is older than O(keep_for). It is gone afterwards, so
+        that earlier run can no longer be rolled back. Without such a schema, everything is loaded.
+      - Every row is compared by its checksum, so the result is the same as without this option. It needs C(DELETE) on the schemas beside O(database).
+    type: bool
+    default: false
   allow_connected:
     description: Exchange the tables although other clients are connected to O(database). By default the proxies must be down.
     type: bool
@@ -132,7 +140,8 @@ notes:
     the database is used; without that, a single connection. C(PROCESS) is optional and lets long statements be found before locking.
   - >-
     Rights on the target: C(GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW) both on
-    C(`edgeencryption`.*) and on C(`edgeencryption\_%`.*), and C(GRANT PROCESS ON *.*). A safety snapshot there needs the rights of a source.
+    C(`edgeencryption`.*) and on C(`edgeencryption\_%`.*), and C(GRANT PROCESS ON *.*). With O(delta), C(DELETE) on the latter too.
+    A safety snapshot there needs the rights of a source.
   - >-
     Views and triggers are created with the account of this module as definer, since the original one need not exist on the target. Should the database
     have any, grant this account what they need in order to run. The tables of Edge Encryption come without.
@@ -271,6 +280,27 @@ chunks_resumed:
   returned: O(state=staged) and changed
   type: int
   sample: 0
+delta:
+  description: What O(delta) saved.
+  returned: O(state=staged), changed, and such a schema was there
+  type: dict
+  contains:
+    schema:
+      description: The schema whose tables were used.
+      type: str
+      sample: edgeencryption_prev_acmetest_clone0010001_1a2b3c4d
+    rows_kept:
+      description: Number of rows that were there already.
+      type: int
+      sample: 990000
+    rows_added:
+      description: Number of rows that came from the snapshot.
+      type: int
+      sample: 10000
+    rows_removed:
+      description: Number of rows that the snapshot lacks, or has with other values.
+      type: int
+      sample: 12
 left_out:
   description: Routines and events of the database, as far as the account may see them. They are not part of a snapshot.
   returned: O(state=snapshotted), except for a new snapshot in check mode
@@ -319,6 +349,7 @@ def main() -> None:
             stage_schema={"type": "str"},
             previous_schema={"type": "str"},
             keep_tables={"type": "list", "elements": "str", "default": []},
+            delta={"type": "bool", "default": False},
             allow_connected={"type": "bool", "default": False},
             allow_same_server={"type": "bool", "default": False},
             workers={"type": "int", "default": 2},

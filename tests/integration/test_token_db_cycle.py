@@ -158,15 +158,20 @@ def test_the_artefact_holds_no_clear_text_unless_asked_for(site, tmp_path):
 
     import zstandard
 
+    def rows(chunk):
+        data = chunk.read_bytes()
+        return data[4 + int.from_bytes(data[:4], "big") :]
+
     for chunk in pathlib.Path(path).glob("*.chunk"):
-        with pytest.raises(zstandard.ZstdError):
-            zstandard.decompress(chunk.read_bytes())
+        for data in (rows(chunk), chunk.read_bytes()[4:]):
+            with pytest.raises(zstandard.ZstdError):
+                zstandard.decompress(data)
     manifest = (pathlib.Path(path) / "manifest.json").read_text()
     assert SECRET not in manifest and "after" not in manifest and "prod-1" not in manifest
     assert {oct(item.stat().st_mode & 0o777) for item in pathlib.Path(path).iterdir()} == {"0o600"}
     assert pathlib.Path(path).stat().st_mode & 0o777 == 0o700
     plain = site.snapshot(unencrypted=True)["snapshot"]
     assert not plain["encrypted"]
-    text = b"".join(zstandard.decompress(chunk.read_bytes()) for chunk in pathlib.Path(plain["path"]).glob("*.chunk"))
+    text = b"".join(zstandard.ZstdDecompressor().decompressobj().decompress(rows(chunk)) for chunk in pathlib.Path(plain["path"]).glob("*.chunk"))
     assert CLEAR_TEXT.encode() in text
     site.ok("target", "staged", snapshot=plain["id"], encryption_key=SECRET)

@@ -205,11 +205,11 @@ def test_staging_goes_on_where_it_was_cut_off(site, monkeypatch):
     snapshot = site.snapshot(chunk_bytes=4096)["snapshot"]
     original, loaded = _stage.Stage._insert, []
 
-    def insert(self, session, table, chunk, text):
+    def insert(self, session, table, chunk, rows, text):
         loaded.append(chunk.number)
         if len(loaded) > 4:
             raise _stage.StageError(table.name, "cut off.")
-        return original(self, session, table, chunk, text)
+        return original(self, session, table, chunk, rows, text)
 
     with monkeypatch.context() as patch:
         patch.setattr(_stage.Stage, "_insert", insert)
@@ -218,8 +218,8 @@ def test_staging_goes_on_where_it_was_cut_off(site, monkeypatch):
     assert 3 <= len(done) <= 4
     again = []
     with monkeypatch.context() as patch:
-        patch.setattr(_stage.Stage, "_insert", lambda self, session, table, chunk, text: (
-            again.append(chunk.number) or original(self, session, table, chunk, text)))
+        patch.setattr(_stage.Stage, "_insert", lambda self, session, table, chunk, rows, text: (
+            again.append(chunk.number) or original(self, session, table, chunk, rows, text)))
         assert site.ok("target", "staged", snapshot=snapshot["id"], run_id=RUN)["chunks_resumed"] == len(done)
     assert not done & set(again)
     site.ok("target", "cut_over", run_id=RUN)
