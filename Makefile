@@ -16,7 +16,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long lint sanity lab-up lab-down lab-status clean
+.PHONY: help setup demo test test-long bench bench-token-db lint sanity lab-up lab-down lab-status clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,12 @@ test: setup ## the fast tier of the tests; says what it leaves out
 
 test-long: setup ## the long tier: soak, many random files, many kills
 	@$(BIN)/python -m pytest -m long tests
+
+bench: bench-token-db ## all benchmarks
+
+bench-token-db: setup ## the token database engine against mysql_db and mydumper, on 1 and 5 million rows; about an hour
+	@tests/install-debian-packages tests/bench/debian-packages.txt
+	@PYTHONPATH=build/collections $(BIN)/python -m ansible_collections.edge_encryption.clone.tests.bench.token_db $(ARGUMENTS)
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile
 	$(BIN)/ruff check .

@@ -39,6 +39,8 @@ class Request(t.NamedTuple):
     delta: bool = False
     allow_connected: bool = False
     allow_same_server: bool = False
+    instance_rolled_back: bool = False
+    force_mismatch: t.Optional[str] = None
     workers: int = 2
     chunk_bytes: int = 4194304
     lock_wait_timeout: int = 10
@@ -155,6 +157,12 @@ def cut_over(request: Request, check: bool, diff: bool, progress: Progress) -> R
 
 def rolled_back(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
     """Have the tables live again that the run's cut-over replaced."""
+    if not request.instance_rolled_back and request.force_mismatch != request.database:
+        raise EdgeError(
+            request.database,
+            "the instance was not rolled back, so its values need the tokens that are live now.",
+            "Roll the instance back first and set instance_rolled_back, or name this database in force_mismatch.",
+        )
     run_id = str(request.run_id)
 
     def plan(control: Session) -> t.Tuple[_cut_over.Swap, bool]:

@@ -105,6 +105,15 @@ options:
     description: Stage a snapshot into the database that it was taken from, to restore a safety snapshot of the target.
     type: bool
     default: false
+  instance_rolled_back:
+    description:
+      - Whether the instance has been rolled back to before the clone. Then O(state=rolled_back) brings back the tokens that belong to it.
+      - With the cloned instance in place, going back makes every value unreadable that has a token; it is refused unless O(force_mismatch) is given.
+    type: bool
+    default: false
+  force_mismatch:
+    description: The name in O(database), to go back (O(state=rolled_back)) although the instance was not rolled back.
+    type: str
   workers:
     description: Number of connections that copy at the same time.
     type: int
@@ -352,6 +361,8 @@ def main() -> None:
             delta={"type": "bool", "default": False},
             allow_connected={"type": "bool", "default": False},
             allow_same_server={"type": "bool", "default": False},
+            instance_rolled_back={"type": "bool", "default": False},
+            force_mismatch={"type": "str"},
             workers={"type": "int", "default": 2},
             chunk_bytes={"type": "int", "default": 4194304},
             lock_wait_timeout={"type": "int", "default": 10},

@@ -55,7 +55,7 @@ class Good(t.NamedTuple):
 @pytest.fixture(scope="module")
 def good(shared: Bench) -> t.Iterator[Good]:
     bench = shared
-    bench.variables["edge_stop_lead"] = bench.stop_lead = 20  # stopping three proxies takes this long on a busy machine
+    bench.variables["edge_stop_lead"] = bench.stop_lead = 40  # stopping three proxies takes this long on a busy machine
     canaries = bench.fill(20)
     bench.schedule()
     traffic = bench.lab["traffic"]["control_url"]

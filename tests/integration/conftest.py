@@ -51,6 +51,8 @@ class Site:
         """Return the module's options; snapshots are encrypted unless the test says otherwise."""
         login = self.source.login("edge_clone_read", "read-password") if side == "source" else self.target.login("edge_clone_write", "write-password")
         base = dict(login, state=state, snapshot_dir=self.directory, chunk_bytes=16384)
+        if state == "rolled_back":
+            base["instance_rolled_back"] = True
         if state in ("snapshotted", "staged") and not {"encryption_key", "unencrypted", "encryption_key_file"} & set(options):
             base["encryption_key"] = SECRET
         return {name: value for name, value in dict(base, **options).items() if value is not None}

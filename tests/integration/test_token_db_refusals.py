@@ -286,6 +286,15 @@ def test_a_transaction_that_holds_the_tables_is_named_and_all_is_put_back(site, 
     site.target.sql("DROP TRIGGER edgeencryption.t", "DROP VIEW edgeencryption.v")
 
 
+def test_going_back_without_the_instance_needs_force(site):
+    site.clone(RUN)
+    live = site.content(site.target)
+    assert "was not rolled back" in site.refused("target", "rolled_back", run_id=RUN, instance_rolled_back=False)
+    assert "was not rolled back" in site.refused("target", "rolled_back", run_id=RUN, instance_rolled_back=False, force_mismatch="yes")
+    assert site.content(site.target) == live
+    assert site.ok("target", "rolled_back", run_id=RUN, instance_rolled_back=False, force_mismatch="edgeencryption")["changed"]
+
+
 def test_two_runs_at_once(site, before, monkeypatch):
     snapshot = site.snapshot()["snapshot"]["id"]
     with contextlib.closing(site.target.admin()) as other:

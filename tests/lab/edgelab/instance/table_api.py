@@ -150,7 +150,7 @@ def local_time(value: str, zone: str) -> str:
     try:
         moment = datetime.datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.timezone.utc)
         return moment.astimezone(zoneinfo.ZoneInfo(zone or "UTC")).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, zoneinfo.ZoneInfoNotFoundError):
+    except ValueError:
         return value
 
 

@@ -54,9 +54,9 @@ def test_nothing_is_left_of_a_snapshot_that_was_not_finished(tmp_path):
 
 def test_each_chunk_is_bound_to_its_snapshot_table_and_number():
     cipher = Cipher.new(SECRET)
-    sealed = cipher.seal(b"rows", _artefact._place("s", "t", 1))
-    assert cipher.open(sealed, _artefact._place("s", "t", 1)) == b"rows"
-    for place in (("s", "t", 2), ("s", "u", 1), ("r", "t", 1)):
+    sealed = cipher.seal(b"rows", _artefact._place("s", "t", 1, "rows"))
+    assert cipher.open(sealed, _artefact._place("s", "t", 1, "rows")) == b"rows"
+    for place in (("s", "t", 2, "rows"), ("s", "u", 1, "rows"), ("r", "t", 1, "rows"), ("s", "t", 1, "header")):
         with pytest.raises(_artefact.InvalidTag):
             cipher.open(sealed, _artefact._place(*place))
 
