@@ -16,7 +16,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long bench bench-token-db lint sanity lab-up lab-down lab-status clean
+.PHONY: help setup demo test test-long soak-token-db bench bench-token-db lint sanity lab-up lab-down lab-status clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,10 +39,17 @@ demo: setup ## clone a lab instance end to end and show the result (KEEP=1 leave
 	@$(BIN)/python -m edgelab.demo $(if $(KEEP),--keep)
 
 test: setup ## the fast tier of the tests; says what it leaves out
+	@echo "Left out, for make test-long (tests a file):"
+	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
 
 test-long: setup ## the long tier: soak, many random files, many kills
 	@$(BIN)/python -m pytest -m long tests
+
+soak-token-db: setup ## faults at random instants of the token database engine (ROUNDS=150); the report is build/soak/token_db.json
+	@mkdir -p build/soak
+	@SOAK_ROUNDS=$(or $(ROUNDS),150) SOAK_SEED=$(or $(SEED),$$RANDOM) SOAK_REPORT=build/soak/token_db.json $(BIN)/python -m pytest -s tests/integration/test_token_db_soak.py
+	@cat build/soak/token_db.json
 
 bench: bench-token-db ## all benchmarks
 
