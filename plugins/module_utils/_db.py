@@ -38,6 +38,10 @@ LOGIN_OPTIONS = {
 }  # type: t.Dict[str, t.Any]
 LOCK_WAIT_TIMEOUT = 1205
 STATEMENT_TIMEOUT = 1969
+DEADLOCK = 1213
+# How often a transaction is begun anew after the server ended it for the sake of another one.
+_ATTEMPTS = 20
+Result = t.TypeVar("Result")
 # Messages of other errors may quote a row's value ("Duplicate entry ..."), and are therefore reduced to their code.
 _MESSAGES_WITHOUT_VALUES = frozenset(
     [1007, 1008, 1021, 1044, 1045, 1049, 1050, 1051, 1109, 1114, 1115, 1129, 1130, 1142, 1143, 1146, 1148, 1193, 1205, 1213, 1227]
@@ -189,6 +193,20 @@ class Session:
         """Return the first column of the first row, or None."""
         rows = self.rows(sql, args)
         return rows[0][0] if rows else None
+
+    def transaction(self, work: t.Callable[[], Result]) -> Result:
+        """Run work as one transaction; the server may end one of two that wait for each other, and that one is begun anew."""
+        attempt = 0
+        while True:
+            attempt += 1
+            self.execute("START TRANSACTION")
+            try:
+                result = work()
+                self.execute("COMMIT")
+                return result
+            except DatabaseError as error:
+                if error.code != DEADLOCK or attempt == _ATTEMPTS:
+                    raise
 
     def warning_codes(self) -> t.List[int]:
         """Return the codes of the last statement's warnings; their texts may quote values and are never read."""

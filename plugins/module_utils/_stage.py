@@ -233,16 +233,17 @@ class Stage:
         """Tell whether the chunk's rows are there already and nothing else; otherwise remember which are missing."""
         header = self._snapshot.read_header(table.name, chunk, self._cipher)
         condition = _schema.key_range(table, header["after"], header["upto"])
-        session.execute("START TRANSACTION")
-        difference = _delta.compare(
-            session, self._schema, table, condition, chunk.rows, chunk.checksum, lambda: self._snapshot.read(table.name, chunk, self._cipher)[1]
-        )
-        removed = 0
-        if difference.equal:
-            self._note(session, chunk)
-        else:
-            removed = _delta.remove_extra(session, self._schema, table, condition, difference)
-        session.execute("COMMIT")
+
+        def work() -> t.Tuple[_delta.Difference, int]:
+            difference = _delta.compare(
+                session, self._schema, table, condition, chunk.rows, chunk.checksum, lambda: self._snapshot.read(table.name, chunk, self._cipher)[1]
+            )
+            if difference.equal:
+                self._note(session, chunk)
+                return difference, 0
+            return difference, _delta.remove_extra(session, self._schema, table, condition, difference)
+
+        difference, removed = session.transaction(work)
         added = 0 if difference.equal else chunk.rows if difference.missing is None else len(difference.missing)
         with self._lock:
             if not difference.equal:
@@ -279,26 +280,27 @@ class Stage:
 
     def _load(self, session: Session, task: Task) -> None:
         if task.chunks:
-            session.execute("START TRANSACTION")
-            for chunk in task.chunks:
-                header, text = self._snapshot.read(task.table.name, chunk, self._cipher)
-                rows = chunk.rows
-                if chunk.number in self._missing:
-                    rows, text = _delta.pick(text, self._missing[chunk.number])
-                if rows:
-                    self._insert(session, task.table, chunk, rows, text)
-                if task.table.key:
-                    self._verify(session, task.table, [chunk], _schema.key_range(task.table, header["after"], header["upto"]))
-                self._note(session, chunk)
-            if not task.table.key:
-                self._verify(session, task.table, task.chunks, "TRUE")
-            session.execute("COMMIT")
+            session.transaction(lambda: self._load_chunks(session, task))
             self._progress.add(sum(chunk.rows for chunk in task.chunks), sum(chunk.size for chunk in task.chunks))
         with self._lock:
             self._left[task.table.name] -= 1
             last = self._left[task.table.name] == 0
         if last:
             self._finish_table(session, task.table)
+
+    def _load_chunks(self, session: Session, task: Task) -> None:
+        for chunk in task.chunks:
+            header, text = self._snapshot.read(task.table.name, chunk, self._cipher)
+            rows = chunk.rows
+            if chunk.number in self._missing:
+                rows, text = _delta.pick(text, self._missing[chunk.number])
+            if rows:
+                self._insert(session, task.table, chunk, rows, text)
+            if task.table.key:
+                self._verify(session, task.table, [chunk], _schema.key_range(task.table, header["after"], header["upto"]))
+            self._note(session, chunk)
+        if not task.table.key:
+            self._verify(session, task.table, task.chunks, "TRUE")
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
         target, columns = quote_name(self._schema, table.name), _schema.column_list(table)

@@ -182,7 +182,7 @@ class Bench:
         file = self.folder / "dump.sql.gz"
         total = 0.0
         for server, state, options in ((self.source, "dump", {"single_transaction": True}), (self.target, "import", {})):
-            login = {name: value for name, value in server.login("peer", "peer-password").items()}
+            login = server.login("peer", "peer-password")
             total += self._ansible("community.mysql.mysql_db", dict(login, name=DATABASE, state=state, target=str(file), **options), self.peers / "bin")[0]
         assert self.checksums(self.source) == self.checksums(self.target)
         file.unlink()

@@ -213,3 +213,22 @@ def test_dead_at_any_statement(cloned, monkeypatch, step):
 def test_no_value_is_told(cloned):
     cloned.source.sql("UPDATE edgeencryption.edge_token_map SET value = REVERSE(value) WHERE id % 97 = 0")
     assert CLEAR_TEXT not in str(stage(cloned))
+
+
+def test_a_deadlock_of_two_workers_is_no_error(cloned, monkeypatch):
+    cloned.source.sql("UPDATE edgeencryption.edge_token_map SET value = REVERSE(value) WHERE id % 3 = 0")
+    original, refused = _delta.remove_extra, []
+
+    def remove_extra(*arguments):
+        removed = original(*arguments)
+        if len(refused) < 3:
+            refused.append(removed)
+            error = _db.DatabaseError("here", "Deadlock found")
+            error.code = _db.DEADLOCK
+            arguments[0].execute("ROLLBACK")
+            raise error
+        return removed
+
+    monkeypatch.setattr(_delta, "remove_extra", remove_extra)
+    assert stage(cloned)["delta"]["rows_removed"] == 300 and len(refused) == 3
+    finish(cloned)
