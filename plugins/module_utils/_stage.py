@@ -163,7 +163,7 @@ class Stage:
         if not entry or entry.snapshot != self._snapshot.id or entry.phase != LOADING:
             journal.write(LOADING, self._snapshot.id, self._run_id, {"base": self._base._asdict() if self._base else None})
         else:
-            self._base = Base(**entry.detail["base"]) if entry.detail["base"] else None
+            self._base = Base(**entry.detail["base"]) if entry.detail.get("base") else None
         if self._base:
             _delta.adopt(self._control, self._base, self._schema)
         resumed = self._create_tables()

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def selection_of(target: str):
     """Read which tests the Makefile gives to pytest for a target."""
-    command = re.search(rf"(?m)^{target}: .*\n\t@\$\(BIN\)/python -m pytest (.*)$", (ROOT / "Makefile").read_text()).group(1)
-    assert command.split()[-1] == "tests"
+    recipe = re.search(rf"(?m)^{target}: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text())[1]
+    command = re.findall(r"(?m)^\t@\$\(BIN\)/python -m pytest (.* tests)$", recipe)[-1]
     return re.search(r"-m (\"[^\"]+\"|\S+)", command).group(1).strip('"')
 
 
