@@ -14,7 +14,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_jour
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
 
 
-def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: bool) -> t.Dict[str, t.Any]:
+def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: bool, delta: bool = False) -> t.Dict[str, t.Any]:
     """Return everything the info module tells."""
     with Session(login) as control:
         server = read_server(control)
@@ -30,7 +30,7 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
             "previous": [_previous_facts(name, entry) for name, entry in own if entry and entry.detail.get("keep") == name],
             "missing_privileges": {
                 "source": grants.missing_on_source(database) + grants.missing(["RELOAD"], "*.*", ["*"]),
-                "target": grants.missing_on_target(database, beside),
+                "target": grants.missing_on_target(database, beside, delta),
             },
             # Without PROCESS the server shows the connections of this account only, which would look like nobody's.
             "connections": _cut_over.connections(control, database) if grants.holds("PROCESS") else None,

@@ -22,6 +22,10 @@ options:
     description: Read every row, for exact numbers of rows and for checksums. Without it, RV(tables[].rows) is the server's estimate.
     type: bool
     default: false
+  delta:
+    description: Count what the option C(delta) of M(edge_encryption.clone.mysql_token_db_sync) needs among the rights of a target as well.
+    type: bool
+    default: false
 seealso:
   - module: edge_encryption.clone.mysql_token_db_sync
 author:
@@ -251,7 +255,12 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(_db.LOGIN_OPTIONS, snapshot_dir={"type": "path"}, checksums={"type": "bool", "default": False}),
+        argument_spec=dict(
+            _db.LOGIN_OPTIONS,
+            snapshot_dir={"type": "path"},
+            checksums={"type": "bool", "default": False},
+            delta={"type": "bool", "default": False},
+        ),
         supports_check_mode=True,
     )
     if _db.PYMYSQL_IMPORT_ERROR:
@@ -260,7 +269,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("zstandard and cryptography"), exception=_artefact.LIBRARY_IMPORT_ERROR)
     params = module.params
     try:
-        found = _status.look(_db.make_login(params), params["database"], params["snapshot_dir"], params["checksums"])
+        found = _status.look(_db.make_login(params), params["database"], params["snapshot_dir"], params["checksums"], params["delta"])
     except EdgeError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=False, **found)

@@ -63,3 +63,10 @@ def test_an_account_that_may_only_read(site, look):
     site.source.sql("REVOKE ALL, GRANT OPTION FROM 'edge_clone_read'@'127.0.0.1'")
     found = look("source")
     assert found["missing_privileges"]["source"][0].startswith("GRANT SELECT, SHOW VIEW, TRIGGER ON") and found["tables"] == []
+
+
+def test_the_right_that_a_delta_needs(site, look):
+    missing = look("target", delta=True)["missing_privileges"]["target"]
+    assert missing == ["GRANT DELETE ON `edgeencryption\\_%`.* TO 'edge_clone_write'@'127.0.0.1'"]
+    site.target.sql(*missing)
+    assert look("target", delta=True)["missing_privileges"]["target"] == []
