@@ -41,7 +41,7 @@ demo: setup ## clone a lab instance end to end and show the result (KEEP=1 leave
 test: setup ## the fast tier of the tests; says what it leaves out
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
 
-test-long: setup ## the long tier: soak, many random files, many kills
+test-long: setup ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once)
 	@$(BIN)/python -m pytest -m long tests
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile

@@ -339,6 +339,6 @@ def test_views_of_a_system_user_are_named_and_put_back(site, before):
     site.ok("target", "staged", snapshot=site.snapshot()["snapshot"]["id"], run_id=RUN)
     message = site.refused("target", "cut_over", run_id=RUN)
     assert message.startswith("view edgeencryption.b: ") and "SYSTEM_USER" in message
-    assert [row[0] for row in site.target.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'edgeencryption'")] == ["a", "b"]
+    assert [row[0] for row in site.target.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'edgeencryption' ORDER BY 1")] == ["a", "b"]
     assert site.schemas() == ["edgeencryption", "edgeencryption_stage"]
     site.target.sql("DROP VIEW edgeencryption.a", "DROP VIEW edgeencryption.b")
