@@ -37,15 +37,18 @@ LOGIN_OPTIONS = {
     "database": {"type": "str", "default": "edgeencryption"},
 }  # type: t.Dict[str, t.Any]
 LOCK_WAIT_TIMEOUT = 1205
+ACCESS_DENIED = 1227
 STATEMENT_TIMEOUT = 1969
 DEADLOCK = 1213
 # How often a transaction is begun anew after the server ended it for the sake of another one.
 _ATTEMPTS = 20
 Result = t.TypeVar("Result")
+# Warnings of MySQL that a later release will do without something, such as the character set utf8mb3. They say nothing about a value.
+_DEPRECATIONS = frozenset([1287, 1681, 3719, 3778])
 # Messages of other errors may quote a row's value ("Duplicate entry ..."), and are therefore reduced to their code.
 _MESSAGES_WITHOUT_VALUES = frozenset(
     [1007, 1008, 1021, 1044, 1045, 1049, 1050, 1051, 1109, 1114, 1115, 1129, 1130, 1142, 1143, 1146, 1148, 1193, 1205, 1213, 1227]
-    + [1273, 1290, 1317, 1370, 1412, 1419, 1435, 1449, 1450, 1698, 1836, 1969, 2002, 2003, 2006, 2013, 2026, 3159, 3948, 4166]
+    + [1273, 1290, 1317, 1370, 1412, 1419, 1435, 1449, 1450, 1698, 1836, 1969, 2002, 2003, 2006, 2013, 2026, 3159, 3750, 3948, 4166]
 )
 # NO_AUTO_VALUE_ON_ZERO keeps an id of 0; ALLOW_INVALID_DATES and the absence of the strict modes keep every stored date.
 _SQL_MODE = "sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'"
@@ -156,9 +159,12 @@ class Session:
         self.vendor = "mariadb" if "mariadb" in version.lower() else "mysql"
         # A server may cut idle or slow sessions; a copy has both.
         settings = ["time_zone = '+00:00'", _SQL_MODE, "wait_timeout = 28800", "net_write_timeout = 600", "net_read_timeout = 600"]
-        settings += ["innodb_lock_wait_timeout = 30", "lock_wait_timeout = 30"]
+        settings += ["innodb_lock_wait_timeout = 30", "lock_wait_timeout = 30", "sql_notes = 0"]
         if self.vendor == "mariadb":
             settings += ["max_statement_time = 0", "idle_transaction_timeout = 0"]
+        else:
+            # MySQL shows sizes from a cache that may be a day old.
+            settings += ["max_execution_time = 0", "information_schema_stats_expiry = 0"]
         self.execute("SET SESSION " + ", ".join(settings))
         self.id = int(self.value("SELECT CONNECTION_ID()"))
 
@@ -210,9 +216,10 @@ class Session:
 
     def warning_codes(self) -> t.List[int]:
         """Return the codes of the last statement's warnings; their texts may quote values and are never read."""
-        if not self.value("SELECT @@warning_count"):
-            return []
-        return sorted({int(row[1]) for row in self.rows("SHOW WARNINGS") if _text(row[0]) != "Note"})
+        # On MySQL, selecting @@warning_count would empty the list; and a server can be told to keep none.
+        count = int(self.value("SHOW COUNT(*) WARNINGS"))
+        codes = {int(row[1]) for row in self.rows("SHOW WARNINGS") if _text(row[0]) != "Note"}
+        return sorted(codes - _DEPRECATIONS) if codes or not count else [0]
 
     def variables(self, *names: str) -> t.Dict[str, str]:
         """Return those of the named global variables that this server has."""
@@ -248,7 +255,6 @@ def read_server(session: Session) -> Server:
     found = session.variables(
         "server_uuid", "server_uid", "hostname", "port", "datadir", "read_only", "super_read_only", "innodb_read_only", "local_infile"
     )
-    running = session.rows("SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_running', 'Slaves_running')")
     return Server(
         vendor=session.vendor,
         version=_text(session.value("SELECT VERSION()")),
@@ -256,9 +262,19 @@ def read_server(session: Session) -> Server:
         read_only=any(found.get(name, "OFF") in ("ON", "1") for name in ("read_only", "super_read_only", "innodb_read_only")),
         local_infile=found.get("local_infile") == "ON",
         max_allowed_packet=int(session.value("SELECT @@max_allowed_packet")),
-        replica=any(_text(value) not in ("OFF", "0") for dummy, value in running),
+        replica=_replicates(session),
         account=_text(session.value("SELECT CURRENT_USER()")),
     )
+
+
+def _replicates(session: Session) -> bool:
+    """Tell whether a server is a replica, as far as an account without rights on replication can know."""
+    if session.vendor == "mysql":
+        # A receiving thread shows up here for an account with PROCESS; MySQL has no status variable of it any more.
+        query = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND COMMAND = 'Connect'"
+        return bool(session.value(query))
+    running = session.rows("SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_running', 'Slaves_running')")
+    return any(_text(value) not in ("OFF", "0") for dummy, value in running)
 
 
 def _text(value: t.Any) -> str:

@@ -14,7 +14,7 @@ Rows are separated by a byte that QUOTE never leaves bare.
 import re
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session, quote_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import ACCESS_DENIED, DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 
 # Column types whose index order and literals are exact, so that ranges can be built over them.
@@ -30,6 +30,9 @@ _VIEW_HEAD = re.compile(r"^CREATE (ALGORITHM=\w+ )?(?:DEFINER=`(?:[^`]|``)*`@`(?
 # Control-Z: QUOTE escapes it in values. LOAD DATA skips it as what lies between rows; for INSERT it becomes a comma.
 ROW_SEPARATOR = b"\x1a"
 SEPARATOR_SQL = "'\\Z'"
+# A value in the text of a row.
+_FIELD = re.compile(rb"'[^'\\]*(?:\\.[^'\\]*)*'|NULL", re.DOTALL)
+
 Literals = t.Optional[t.List[str]]
 
 
@@ -134,7 +137,8 @@ def read_schema(session: Session, schema: str) -> Schema:
     for name, kind, dummy, rows, size in found:
         if kind == "BASE TABLE":
             create = session.rows("SHOW CREATE TABLE " + quote_name(schema, name))[0][1]
-            key, key_columns = _range_key(columns[name], keys.get(name, {}))
+            hidden = _hidden_indexes(create)
+            key, key_columns = _range_key(columns[name], {index: parts for index, parts in keys.get(name, {}).items() if index not in hidden})
             tables.append(Table(name, create, columns[name], key, key_columns, int(rows), int(size)))
     for table in tables:
         _refuse_foreign_references(schema, table)
@@ -210,10 +214,27 @@ def create_views(session: Session, schema: str, views: t.Iterable[t.Sequence[str
 def drop_views_and_triggers(session: Session, schema: str, tables: t.Optional[t.Iterable[str]] = None) -> None:
     """Drop all views, and the triggers of the given tables (default all): neither survives a rename to another database."""
     for name in table_names(session, schema, "VIEW"):
-        session.execute("DROP VIEW " + quote_name(schema, name))
+        _drop_defined(session, "VIEW", schema, name)
     for trigger in read_triggers(session, schema):
         if tables is None or trigger.table in tables:
-            session.execute("DROP TRIGGER " + quote_name(schema, trigger.name))
+            _drop_defined(session, "TRIGGER", schema, trigger.name)
+
+
+def _drop_defined(session: Session, kind: str, schema: str, name: str) -> None:
+    try:
+        session.execute("DROP {0} {1}".format(kind, quote_name(schema, name)))
+    except DatabaseError as error:
+        if session.vendor != "mysql" or error.code != ACCESS_DENIED:
+            raise
+        # Of the same kind, so that the exchange puts back what it has dropped before this.
+        failure = DatabaseError(
+            "{0} {1}.{2}".format(kind.lower(), schema, name),
+            "cannot be dropped for the exchange, since its definer holds SYSTEM_USER and this account does not.",
+            "Create it again with another definer, or grant SYSTEM_USER to this account.",
+            code=error.code,
+        )
+        failure.code = error.code
+        raise failure from None
 
 
 def view_statement(schema: str, name: str, definition: str) -> str:
@@ -255,6 +276,12 @@ def index_names(create: str) -> t.List[str]:
     return [found.group(2) for found in map(_INDEX_LINE.match, create.split("\n")) if found]
 
 
+def _hidden_indexes(create: str) -> t.Set[str]:
+    """Return the names of indexes that the optimizer is told not to use, and cannot be told to use."""
+    lines = [line for line in create.split("\n") if re.search(r"/\*!80000 INVISIBLE \*/,?$| IGNORED,?$", line)]
+    return set(index_names("\n".join(lines)))
+
+
 def foreign_names(create: str) -> t.List[str]:
     """Return the names of the foreign keys of SHOW CREATE TABLE, which an index of the table may bear as well."""
     return [found.group(1) for found in map(_FOREIGN_LINE.match, create.split("\n")) if found]
@@ -274,6 +301,12 @@ def without_counter(create: str) -> str:
     return re.sub(r"^(\).*?) AUTO_INCREMENT=\d+", r"\1", create, flags=re.MULTILINE)
 
 
+def comparable(create: str) -> str:
+    """Return SHOW CREATE TABLE without what may differ between a table and one made from its own definition."""
+    # MySQL adds the character set to a collation that was given alone.
+    return re.sub(r" CHARACTER SET (\w+) COLLATE \1_", r" COLLATE \1_", without_counter(create))
+
+
 def row_text(table: Table) -> str:
     """Return the SQL expression for one row's text."""
     return "CONCAT('(',CONCAT_WS(',',{0}),')')".format(",".join("QUOTE({0})".format(_as_bytes(column)) for column in table.values))
@@ -291,6 +324,51 @@ def checksum(table: Table) -> str:
 
 def column_list(table: Table) -> str:
     return ",".join(quote_name(column.name) for column in table.values)
+
+
+def load_list(table: Table) -> str:
+    """Return the columns of a LOAD DATA, of which MySQL takes those of type json only in UTF-8."""
+    names = ["@edge_{0}".format(number) if column.type == "json" else quote_name(column.name) for number, column in enumerate(table.values)]
+    texts = [
+        "{0} = CONVERT({1} USING utf8mb4)".format(quote_name(column.name), name)
+        for name, column in zip(names, table.values)
+        if column.type == "json"
+    ]
+    return "({0}){1}".format(",".join(names), " SET " + ",".join(texts) if texts else "")
+
+
+def insert_values(table: Table, text: bytes) -> bytes:
+    """Return the rows of a chunk for an INSERT, of which MySQL takes values of type json only in UTF-8."""
+    places = [number for number, column in enumerate(table.values) if column.type == "json"]
+    if not places:
+        return text
+
+    def mark(row: bytes) -> bytes:
+        fields = _FIELD.findall(row)
+        return b"(" + b",".join(b"_utf8mb4" + field if number in places and field != b"NULL" else field for number, field in enumerate(fields)) + b")"
+
+    return ROW_SEPARATOR.join(mark(row) for row in text.split(ROW_SEPARATOR))
+
+
+def refuse_inexact_json(session: Session, schema: str, table: Table) -> None:
+    """Refuse values that are not what reading their own text would make of them: MySQL's functions can put dates and decimals into a json."""
+    # JSON_TABLE visits every member and element; the type of a text is that of a literal.
+    inside = "EXISTS (SELECT 1 FROM JSON_TABLE({0}, '{1}' COLUMNS (v JSON PATH '$')) AS x WHERE {2})"
+    differs = "JSON_TYPE({0}) <> JSON_TYPE(CAST(CAST({0} AS CHAR CHARACTER SET utf8mb4) AS JSON))"
+    for column in table.values:
+        if column.type == "json":
+            name = quote_name(column.name)
+            conditions = [differs.format(name)] + [inside.format(name, path, differs.format("x.v")) for path in ("$**.*", "$**[*]")]
+            # A path must not be bytes.
+            session.execute("SET NAMES utf8mb4")
+            rows = session.value("SELECT COUNT(*) FROM {0} WHERE {1}".format(quote_name(schema, table.name), " OR ".join(conditions)))
+            session.execute("SET NAMES binary")
+            if rows:
+                raise SchemaError(
+                    "{0}.{1}".format(table.name, column.name),
+                    "{0} rows hold json with dates, decimals or other values that no text stands for.".format(rows),
+                    "Set it to CAST(CAST({0} AS CHAR) AS JSON) there, which makes texts and numbers of them.".format(name),
+                )
 
 
 def key_list(table: Table) -> str:
@@ -392,7 +470,9 @@ def _as_bytes(column: Column) -> str:
 
 
 def _leads_with(definition: str, counter: t.List[str]) -> bool:
-    return bool(counter) and re.search(r"\(`((?:[^`]|``)+)`", definition).group(1) == counter[0]  # type: ignore[union-attr]
+    # An index on an expression begins with two brackets.
+    found = re.search(r"` \(`((?:[^`]|``)+)`", definition)
+    return bool(counter) and bool(found) and found.group(1) == counter[0]  # type: ignore[union-attr]
 
 
 def _columns(session: Session, schema: str) -> t.Dict[str, t.List[Column]]:
@@ -403,8 +483,6 @@ def _columns(session: Session, schema: str) -> t.Dict[str, t.List[Column]]:
     )
     columns = {}  # type: t.Dict[str, t.List[Column]]
     for table, name, kind, charset, collation, extra in rows:
-        if kind == "json" and session.vendor == "mysql":
-            raise SchemaError("{0}.{1}".format(table, name), "columns of type json cannot be copied yet.", "Convert it to longtext.")
         columns.setdefault(table, []).append(Column(name, kind, charset, collation, bool(_GENERATED.search(extra))))
     return columns
 

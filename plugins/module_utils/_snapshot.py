@@ -108,6 +108,8 @@ def take(
             session.execute("SET SESSION group_concat_max_len = {0}".format(limit))
         freeze = _freeze(control, sessions, lock, source, lock_wait_timeout)
         binlog = _binlog_position(sessions[0])
+        for table in source.schema.tables:
+            _schema.refuse_inexact_json(sessions[0], database, table)
         cipher = _artefact.Cipher.new(secret) if secret else None
         writer = stack.enter_context(_artefact.Writer(directory, _artefact.new_id(freeze.began), cipher))
         tables = sorted(source.schema.tables, key=lambda table: -table.data_bytes)

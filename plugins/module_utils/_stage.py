@@ -303,14 +303,15 @@ class Stage:
             self._verify(session, task.table, task.chunks, "TRUE")
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
-        target, columns = quote_name(self._schema, table.name), _schema.column_list(table)
+        target = quote_name(self._schema, table.name)
         if self.load_method == "load_data":
-            counts = [_load_data(session, target, columns, text)]
+            counts = [_load_data(session, target, _schema.load_list(table), text)]
             codes = session.warning_codes()
         else:
             counts, codes = [], []
-            for part in split_rows(table.name, text, self._server.max_allowed_packet - _HEAD):
-                counts.append(session.execute("INSERT INTO {0} ({1}) VALUES ".format(target, columns).encode("utf-8") + part))
+            head = "INSERT INTO {0} ({1}) VALUES ".format(target, _schema.column_list(table)).encode("utf-8")
+            for part in split_rows(table.name, _schema.insert_values(table, text), self._server.max_allowed_packet - _HEAD):
+                counts.append(session.execute(head + part))
                 codes += session.warning_codes()
         if codes or sum(counts) != rows:
             raise StageError(
@@ -378,7 +379,7 @@ class Stage:
         """Compare what the server made of the definition; servers of another release may write the same one differently."""
         create = self._control.rows("SHOW CREATE TABLE " + quote_name(self._schema, table.name))[0][1]
         same_release = self._server.version.split(".")[:2] == self._snapshot.data["server"]["version"].split(".")[:2]
-        if same_release and _schema.without_counter(create) != _schema.without_counter(table.create):
+        if same_release and _schema.comparable(create) != _schema.comparable(table.create):
             raise StageError(table.name, "its definition on this server is not that of the snapshot.", "Compare the settings of both servers.")
         if _counter(create) < _counter(table.create):
             raise StageError(table.name, "its AUTO_INCREMENT counter is behind the snapshot's.", "Stage the snapshot again.")
@@ -418,7 +419,7 @@ def _load_data(session: Session, target: str, columns: str, text: bytes) -> int:
     try:
         return session.execute(
             "LOAD DATA LOCAL INFILE '/dev/fd/{0}' INTO TABLE {1} CHARACTER SET binary FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\''"
-            " ESCAPED BY '\\\\' LINES STARTING BY '(' TERMINATED BY ')' ({2})".format(reader, target, columns)
+            " ESCAPED BY '\\\\' LINES STARTING BY '(' TERMINATED BY ')' {2}".format(reader, target, columns)
         )
     finally:
         os.close(reader)

@@ -2,13 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two MariaDB servers for the token database tests, and the modules logged in with the documented rights only."""
+"""Two servers for the token database tests, and the modules logged in with the documented rights only.
 
+The servers are MariaDB's; tests with the mark C(mysql) run on MySQL's as well, in the long tier.
+"""
+
+import pathlib
+import re
+import shutil
+import tempfile
 import typing as t
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.integration import mariadb
+from ansible_collections.edge_encryption.clone.tests.integration import mariadb, mysql
 from ansible_collections.edge_encryption.clone.tests.unit.conftest import ModuleResult, run_module  # noqa: F401  # pylint: disable=unused-import
 
 SECRET = "a long key, but only for tests"
@@ -23,6 +30,20 @@ SCHEMA = (
     " KEY pattern (pattern, created_on))",
     "CREATE TABLE edgeencryption.token_map (id BIGINT AUTO_INCREMENT PRIMARY KEY, field VARCHAR(160) NOT NULL, order_token BINARY(8) NOT NULL,"
     " cipher VARBINARY(600), created_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE KEY field (field, order_token), KEY cipher (field, cipher(100)))",
+)
+
+
+ACCOUNTS = (
+    "CREATE USER 'edge_clone_read'@'127.0.0.1' IDENTIFIED BY 'read-password' REQUIRE SSL",
+    "CREATE USER 'edge_clone_write'@'127.0.0.1' IDENTIFIED BY 'write-password' REQUIRE SSL",
+    "CREATE USER 'edge_proxy'@'127.0.0.1' IDENTIFIED BY 'proxy-password' REQUIRE SSL",
+    "GRANT ALL ON `edgeencryption`.* TO 'edge_proxy'@'127.0.0.1'",
+)
+NUMBERS = (
+    "CREATE DATABASE numbers",
+    "SET cte_max_recursion_depth = 5000",
+    "CREATE TABLE numbers.numbers (seq INT PRIMARY KEY)"
+    " WITH RECURSIVE n AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM n WHERE seq < 5000) SELECT seq FROM n",
 )
 
 
@@ -86,7 +107,8 @@ class Site:
         found = {}
         for (name,) in server.sql("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{0}' AND TABLE_TYPE = 'BASE TABLE'".format(schema)):
             table = "`{0}`.`{1}`".format(schema, name.replace("`", "``"))
-            create = server.sql("SHOW CREATE TABLE " + table)[0][1]
+            # MySQL shows the character set of a collation once a table was made from its own definition.
+            create = re.sub(r" CHARACTER SET (\w+) COLLATE \1_", r" COLLATE \1_", server.sql("SHOW CREATE TABLE " + table)[0][1])
             # CHECKSUM TABLE takes virtual columns in without computing them: it differs from call to call.
             query = "SELECT * FROM {0} ORDER BY 1" if " VIRTUAL" in create else "CHECKSUM TABLE {0} EXTENDED"
             found[name] = ([row if " VIRTUAL" in create else row[1] for row in server.sql(query.format(table))], create)
@@ -96,25 +118,51 @@ class Site:
         return [row[0] for row in self.target.sql("SHOW DATABASES LIKE 'edge%'")]
 
 
+def pytest_generate_tests(metafunc):
+    mark = metafunc.definition.get_closest_marker("mysql")
+    if "vendor" in metafunc.fixturenames and mark and mark.args != (False,):
+        metafunc.parametrize("vendor", ["mariadb", pytest.param("mysql", marks=pytest.mark.long)], indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory):
-    """Start the two servers once."""
-    root = tmp_path_factory.mktemp("mariadb")
-    made = []
+def vendor(request):
+    return getattr(request, "param", "mariadb")
+
+
+@pytest.fixture(scope="session")
+def make_server(vendor, tmp_path_factory):
+    """Return a function that makes and starts a server of the vendor with the accounts of both sides."""
+    root = tmp_path_factory.mktemp(vendor)
+    made, template = [], root / "template"
+    if vendor == "mysql":
+        inside = pathlib.Path(tempfile.mkdtemp(dir=str(mysql.make_root() / "srv")))
+        template = inside / "template"
+
+    def make(name: str, *options: str) -> mariadb.MariaDb:
+        number = len(made) + 1
+        (mysql if vendor == "mysql" else mariadb).install(root / name, template)
+        common = ["--log-bin", "--server-id={0}".format(number), "--log-bin-trust-function-creators=ON", "--local-infile=ON", "--max-allowed-packet=16M"]
+        server = (mysql.MySql if vendor == "mysql" else mariadb.MariaDb)(root / name, common + list(options))
+        made.append(server)
+        server.start()
+        server.sql(*ACCOUNTS)
+        if vendor == "mysql":
+            server.sql(*NUMBERS)
+        return server
+
     try:
-        for name, options in (("source", ["--log-bin", "--server-id=1"]), ("target", ["--server-id=2"])):
-            mariadb.install(root / name, root / "template")
-            made.append(mariadb.MariaDb(root / name, options))
-            made[-1].start()
-        made[0].sql("CREATE USER 'edge_clone_read'@'127.0.0.1' IDENTIFIED BY 'read-password' REQUIRE SSL")
-        made[1].sql("CREATE USER 'edge_clone_write'@'127.0.0.1' IDENTIFIED BY 'write-password' REQUIRE SSL")
-        for server in made:
-            server.sql("CREATE USER 'edge_proxy'@'127.0.0.1' IDENTIFIED BY 'proxy-password' REQUIRE SSL")
-            server.sql("GRANT ALL ON `edgeencryption`.* TO 'edge_proxy'@'127.0.0.1'")
-        yield made
+        yield make
     finally:
         for server in made:
             server.stop()
+        if vendor == "mysql":
+            shutil.rmtree(str(inside))
+
+
+@pytest.fixture(scope="session")
+def servers(make_server):
+    """Start the two servers once."""
+    return make_server("source"), make_server("target")
 
 
 @pytest.fixture

@@ -62,24 +62,27 @@ class MariaDb:
         self.options = list(options)
         self.process = None  # type: t.Optional[subprocess.Popen[bytes]]
 
-    def start(self) -> None:
+    def command(self) -> t.List[str]:
         user = ["--user=root"] if os.getuid() == 0 else []
         command = ["mariadbd", "--no-defaults", "--datadir=" + str(self.directory / "data"), "--socket=" + self.socket]
         command += ["--port={0}".format(self.port), "--bind-address=127.0.0.1", "--skip-name-resolve", "--pid-file=" + str(self.directory / "pid")]
         command += ["--ssl-ca={0}/ca.pem".format(self.directory), "--ssl-cert={0}/server.pem".format(self.directory)]
         command += ["--ssl-key={0}/server.key".format(self.directory), "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"]
         # No power cut is tested here, so nothing needs to reach the disk.
-        command += ["--innodb-flush-method=nosync", "--sync-frm=OFF"]
+        command += ["--innodb-flush-method=nosync", "--sync-frm=OFF", "--tmpdir={0}/tmp".format(self.directory)]
         command += ["--innodb-log-file-size=32M", "--performance-schema=OFF", "--require-secure-transport=ON"]
+        return command + user
+
+    def start(self) -> None:
         with open(str(self.directory / "log"), "ab") as log:
-            self.process = subprocess.Popen(command + user + self.options, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command() + self.options, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while True:
             with contextlib.suppress(pymysql.err.OperationalError):
                 self.admin().close()
                 return
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError("mariadbd did not start:\n" + (self.directory / "log").read_text(errors="replace")[-3000:])
+                raise RuntimeError("the server did not start:\n" + (self.directory / "log").read_text(errors="replace")[-3000:])
             time.sleep(0.05)
 
     def stop(self, how: int = signal.SIGTERM) -> None:
@@ -117,5 +120,6 @@ def install(directory: pathlib.Path, template: pathlib.Path) -> None:
         command = ["mariadb-install-db", "--no-defaults", "--datadir=" + str(template), "--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(command + user, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     directory.mkdir(parents=True)
+    (directory / "tmp").mkdir()
     shutil.copytree(str(template), str(directory / "data"))
     make_certificates(directory)

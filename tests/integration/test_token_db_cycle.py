@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT, SECRET
 
 RUN = "acmetest/C-1"
+pytestmark = pytest.mark.mysql
 
 
 def utc(**offset):

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _delta
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import Died
-from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD
+from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD, OWN
 
 DELETE = "GRANT DELETE ON `edgeencryption\\_%`.* TO 'edge_clone_write'@'127.0.0.1'"
 RUN = "acmetest/C-3"
@@ -87,7 +87,7 @@ def test_the_target_wrote_into_what_was_replaced(cloned):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2, 3))])
 def test_any_change_of_any_schema_arrives(cloned, seed):
     chance = random.Random(seed)
-    cloned.source.sql(*AWKWARD)
+    cloned.source.sql(*AWKWARD[:2], *OWN["mariadb"], *AWKWARD[2:])
     cloned.clone("acmetest/C-4")
     cloned.clone("acmetest/C-5")
     cloned.source.sql("SET check_constraint_checks = 0, foreign_key_checks = 0", "USE edgeencryption", *changes(chance))

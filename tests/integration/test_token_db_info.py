@@ -10,6 +10,7 @@ import pymysql
 import pytest
 
 RUN = "acmetest/C-1"
+pytestmark = pytest.mark.mysql
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def look(site, run_module):
     return look
 
 
-def test_what_there_is_before_and_after(site, look):
+def test_what_there_is_before_and_after(site, look, vendor):
     found = look()
-    assert found["server"]["vendor"] == "mariadb" and found["server"]["account"] == "edge_clone_write@127.0.0.1"
+    assert found["server"]["vendor"] == vendor and found["server"]["account"] == "edge_clone_write@127.0.0.1"
     assert found["missing_privileges"]["target"] == [] and found["connections"] == []
     assert "GRANT RELOAD ON *.* TO 'edge_clone_write'@'127.0.0.1'" in found["missing_privileges"]["source"]
     assert [(schema["name"], schema["kind"], schema["exists"]) for schema in found["schemas"]] == [("edgeencryption", "live", True)]

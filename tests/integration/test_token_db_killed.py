@@ -18,6 +18,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _db
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import SECRET
 
 RUN = "acmetest/C-1"
+pytestmark = pytest.mark.mysql
 # The module as Ansible runs it, with its arguments on the standard input; the line tells that the imports are done.
 RUNNER = """
 import sys
@@ -28,9 +29,10 @@ print("ready", flush=True)
 mysql_token_db_sync.main()
 """
 VIEWS_AND_TRIGGERS = (
-    "CREATE VIEW edgeencryption.v AS SELECT id FROM edgeencryption.db_id",
-    "CREATE TRIGGER edgeencryption.t BEFORE INSERT ON edgeencryption.db_id FOR EACH ROW SET NEW.created = '{0}-01-01'",
-    "CREATE TRIGGER edgeencryption.u BEFORE INSERT ON edgeencryption.token_map FOR EACH ROW SET NEW.created_on = '{0}-01-01'",
+    "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' VIEW edgeencryption.v AS SELECT id FROM edgeencryption.db_id",
+    "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' TRIGGER edgeencryption.t BEFORE INSERT ON edgeencryption.db_id FOR EACH ROW SET NEW.created = '{0}-01-01'",
+    "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' TRIGGER edgeencryption.u BEFORE INSERT ON edgeencryption.token_map FOR EACH ROW"
+    " SET NEW.created_on = '{0}-01-01'",
 )
 
 

@@ -21,6 +21,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _arte
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import SECRET
 
 RUN = "acmetest/C-1"
+pytestmark = pytest.mark.mysql
 
 
 @pytest.fixture
@@ -113,25 +114,24 @@ def test_source_equals_target(site):
     content = site.content(site.source)
     snapshot = site.snapshot()["snapshot"]["id"]
     login = site.source.login("edge_clone_write", "write-password")
-    site.source.sql(
-        "CREATE OR REPLACE USER 'edge_clone_write'@'127.0.0.1' IDENTIFIED BY 'write-password'", "GRANT ALL ON *.* TO 'edge_clone_write'@'127.0.0.1'"
-    )
+    site.source.sql("GRANT ALL ON *.* TO 'edge_clone_write'@'127.0.0.1'")
     assert "taken from" in site.refused("source", "staged", snapshot=snapshot, **login)
     assert "no complete snapshot of another database" in site.refused("source", "staged", backup_time="2026-01-01 00:00:00", **login)
     assert site.content(site.source) == content
 
 
-def test_snapshots_of_other_vendors_and_unknown_collations(site, before, monkeypatch):
+def test_snapshots_of_other_vendors_and_unknown_collations(site, vendor, before, monkeypatch):
+    other, collation = {"mysql": ("mariadb", "utf8mb4_uca1400_ai_ci"), "mariadb": ("mysql", "utf8mb4_0900_ai_ci")}[vendor]
     original = _artefact.Writer.finish
 
     def finish(self, manifest):
-        if vendor:
-            manifest["server"]["vendor"] = vendor
-        manifest["tables"][0]["columns"] = [column[:3] + ["utf8mb4_0900_ai_ci"] + column[4:] for column in map(list, manifest["tables"][0]["columns"])]
+        if written:
+            manifest["server"]["vendor"] = written
+        manifest["tables"][0]["columns"] = [column[:3] + [collation] + column[4:] for column in map(list, manifest["tables"][0]["columns"])]
         return original(self, manifest)
 
     monkeypatch.setattr(_artefact.Writer, "finish", finish)
-    for vendor, expected in (("mysql", "same vendor"), ("", "utf8mb4_0900_ai_ci")):
+    for written, expected in ((other, "same vendor"), ("", collation)):
         assert expected in site.refused("target", "staged", snapshot=site.snapshot()["snapshot"]["id"])
 
 
@@ -270,8 +270,8 @@ def test_clients_that_are_connected_are_named(site):
 
 def test_a_transaction_that_holds_the_tables_is_named_and_all_is_put_back(site, before):
     site.target.sql(
-        "CREATE TRIGGER edgeencryption.t BEFORE INSERT ON edgeencryption.db_id FOR EACH ROW SET NEW.created = NOW()",
-        "CREATE VIEW edgeencryption.v AS SELECT id FROM edgeencryption.db_id",
+        "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' TRIGGER edgeencryption.t BEFORE INSERT ON edgeencryption.db_id FOR EACH ROW SET NEW.created = NOW()",
+        "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' VIEW edgeencryption.v AS SELECT id FROM edgeencryption.db_id",
     )
     site.ok("target", "staged", snapshot=site.snapshot()["snapshot"]["id"], run_id=RUN)
     with contextlib.closing(site.target.admin()) as reader:
@@ -335,3 +335,19 @@ def test_errors_of_statements_do_not_quote_rows(site):
         site.source.sql("INSERT INTO edgeencryption.db_id VALUES ('prod', NOW())")
     assert "prod" in str(raised.value)
     assert _db.describe(raised.value) == (1062, "error 1062 DUP_ENTRY")
+
+
+@pytest.mark.long
+@pytest.mark.mysql(False)
+@pytest.mark.parametrize("vendor", ["mysql"], scope="session", indirect=True)
+def test_views_of_a_system_user_are_named_and_put_back(site, before):
+    site.target.sql(
+        "CREATE DEFINER = 'edge_proxy'@'127.0.0.1' VIEW edgeencryption.a AS SELECT id FROM edgeencryption.db_id",
+        "CREATE DEFINER = 'root'@'localhost' VIEW edgeencryption.b AS SELECT id FROM edgeencryption.db_id",
+    )
+    site.ok("target", "staged", snapshot=site.snapshot()["snapshot"]["id"], run_id=RUN)
+    message = site.refused("target", "cut_over", run_id=RUN)
+    assert message.startswith("view edgeencryption.b: ") and "SYSTEM_USER" in message
+    assert [row[0] for row in site.target.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'edgeencryption' ORDER BY 1")] == ["a", "b"]
+    assert site.schemas() == ["edgeencryption", "edgeencryption_stage"]
+    site.target.sql("DROP VIEW edgeencryption.a", "DROP VIEW edgeencryption.b")

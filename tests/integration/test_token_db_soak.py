@@ -154,9 +154,9 @@ def test_faults_at_random_instants(site, tmp_path):
                 sys.__stdout__.write("{0} of {1} faults survived\n".format(number + 1, ROUNDS))
                 sys.__stdout__.flush()
     finally:
-        for server in servers:
-            restart(server, server.options[: -len(DURABLE)])
         subprocess.run(["umount", str(disk)], check=True)
+        for server in servers:
+            restart(server, [option for option in server.options if option not in DURABLE])
     if "SOAK_REPORT" in os.environ:
         report = {"rounds": ROUNDS, "seed": SEED, "counts": dict(sorted(soak.counts.items()))}
         pathlib.Path(os.environ["SOAK_REPORT"]).write_text(json.dumps(report, indent=2) + "\n")

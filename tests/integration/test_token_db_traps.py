@@ -15,18 +15,50 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, 
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT
 
 RUN = "acmetest/C-1"
+pytestmark = pytest.mark.mysql
 # No strict mode, so that zero and impossible dates get in as they once did; another time zone than that of the copy.
 LAX = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+02:00'"
+KINDS = (
+    "bits BIT(10), choice ENUM('a', '1', ''), choices SET('x', 'y'), place POINT, f FLOAT, d DOUBLE, n DECIMAL(30, 10), moment DATETIME(6),"
+    " stamp TIMESTAMP(3) NULL, lapse TIME(2), y YEAR, js JSON, lat VARCHAR(20) CHARACTER SET latin1, wide VARCHAR(20) CHARACTER SET utf16,"
+    " fixed BINARY(4), bytes VARBINARY(99), big LONGBLOB, padded INT(5) ZEROFILL, words TEXT CHARACTER SET utf8mb4, KEY lat (lat), FULLTEXT KEY words (words)"
+)
+VALUES = (
+    "b'1100100111', 'a', 'x,y', POINT(1, 2), 0.1, 1/3e10, 1.5, '0000-00-00', '2020-01-01 00:00:00.123', '-12:13:14.5', 1999, '{\"a\": \"\u00e9\"}',"
+    " '\u00e9\\'\\\\', '\\0\u00e9\U0001f600', 'a\\0b', 0x00271A5C0D0A, 0x2829272C, 5, 'a\nb),(\'\'x\'\' NULL'"
+)
+# What only one of the vendors has, or says in another way.
+OWN = {
+    "mariadb": (
+        "CREATE TABLE kinds (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, u UUID, ip INET6, {0}) AUTO_INCREMENT = 5000".format(KINDS),
+        "INSERT INTO kinds VALUES (0, '123e4567-e89b-12d3-a456-426655440000', '::1', {0})".format(VALUES),
+        "CREATE TABLE `odd ``na-me` (`k\u00eby` INT PRIMARY KEY COMMENT 'it''s\n\u00e4', `select` VARCHAR(9) DEFAULT 'x,\\'y', CHECK (`k\u00eby` > 0))",
+        "SET check_constraint_checks = 0",
+        "INSERT INTO `odd ``na-me` VALUES (1, 'v'), (-1, NULL)",
+    ),
+    "mysql": (
+        "CREATE TABLE kinds (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, v VECTOR(3), hidden INT DEFAULT 5 INVISIBLE, {0})"
+        " AUTO_INCREMENT = 5000".format(KINDS),
+        "INSERT INTO kinds VALUES (0, STRING_TO_VECTOR('[1,-2.5,0]'), {0})".format(VALUES),
+        "INSERT INTO kinds (id, js) VALUES (20, '{\"a\": [1.5, 1e3, -0.0, 12345678901234567890, \"\\\\u0000\u00e9\\\\n\", null, true, {}]}'),"
+        " (21, '\"\\'\\\\\\\\),(\"'), (22, 'null'), (23, NULL)",
+        "CREATE TABLE `odd ``na-me` (`k\u00eby` INT PRIMARY KEY COMMENT 'it''s\n\u00e4', `select` VARCHAR(9) DEFAULT 'x,\\'y', CHECK (`k\u00eby` > 0),"
+        " CHECK (`select` <> 'w') NOT ENFORCED)",
+        "INSERT INTO `odd ``na-me` VALUES (1, 'v'), (2, 'w')",
+        "CREATE TABLE newer (w VARCHAR(20) COLLATE utf8mb4_0900_ai_ci, n INT NOT NULL AUTO_INCREMENT, x INT AS (LENGTH(w) * 2) VIRTUAL,"
+        " d CHAR(36) DEFAULT (UUID()), js JSON,"
+        " PRIMARY KEY (w), KEY ((LOWER(w)), n), KEY n (n DESC), KEY ((LENGTH(w) + 1)), KEY many ((CAST(js->'$.a' AS UNSIGNED ARRAY))),"
+        " UNIQUE KEY unseen (n, w) INVISIBLE)",
+        "INSERT INTO newer (w, js) SELECT CONCAT(ELT(seq % 4 + 1, 'b', '\u00df', '\u00e9', 'C d'), seq), JSON_OBJECT('a', JSON_ARRAY(seq)) FROM seq_1_to_900",
+        "CREATE TABLE unseen (id INT, n INT NOT NULL, v TEXT, UNIQUE KEY id (id), UNIQUE KEY n (n, id) INVISIBLE)",
+        "INSERT INTO unseen VALUES (1, 1, 'a'), (2, 2, 'b')",
+        "CREATE TABLE before_mb4 (w VARCHAR(20) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci PRIMARY KEY, v TEXT)",
+        "INSERT INTO before_mb4 SELECT CONCAT('\u00e9', seq), REPEAT('v', 90) FROM seq_1_to_900",
+    ),
+}
 AWKWARD = (
     LAX,
     "USE edgeencryption",
-    "CREATE TABLE kinds (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, bits BIT(10), choice ENUM('a', '1', ''), choices SET('x', 'y'), u UUID, ip INET6,"
-    " place POINT, f FLOAT, d DOUBLE, n DECIMAL(30, 10), moment DATETIME(6), stamp TIMESTAMP(3) NULL, lapse TIME(2), y YEAR, js JSON,"
-    " lat VARCHAR(20) CHARACTER SET latin1, wide VARCHAR(20) CHARACTER SET utf16, fixed BINARY(4), bytes VARBINARY(99), big LONGBLOB,"
-    " padded INT(5) ZEROFILL, words TEXT CHARACTER SET utf8mb4, KEY lat (lat), FULLTEXT KEY words (words)) AUTO_INCREMENT = 5000",
-    "INSERT INTO kinds VALUES (0, b'1100100111', 'a', 'x,y', '123e4567-e89b-12d3-a456-426655440000', '::1', POINT(1, 2), 0.1, 1/3e10, 1.5,"
-    " '0000-00-00', '2020-01-01 00:00:00.123', '-12:13:14.5', 1999, '{\"a\": \"\u00e9\"}', '\u00e9\\'\\\\', '\\0\u00e9\U0001f600', 'a\\0b',"
-    " 0x00271A5C0D0A, 0x2829272C, 5, 'a\nb),(''x'' NULL')",
     "INSERT INTO kinds (id, moment, words, bytes, fixed, f) VALUES (7, '2023-02-31 10:00:00', 'NULL', '', '', -1.17549e-38),"
     " (8, NULL, '', 0x5C, 0x00000000, 16777217), (9, NULL, '\\\\N', 0x5C27, NULL, 3.4028234e38)",
     "CREATE TABLE keyless (a VARCHAR(10), b VARCHAR(10), c VARCHAR(10))",
@@ -43,9 +75,6 @@ AWKWARD = (
     "INSERT INTO pick VALUES ('a', 1), ('z', 2)",
     "CREATE TABLE counted (a INT NOT NULL, n INT NOT NULL AUTO_INCREMENT, PRIMARY KEY (a), KEY n (n), KEY other (n, a)) AUTO_INCREMENT = 77",
     "INSERT INTO counted VALUES (1, 0), (2, 5)",
-    "CREATE TABLE `odd ``na-me` (`k\u00eby` INT PRIMARY KEY COMMENT 'it''s\n\u00e4', `select` VARCHAR(9) DEFAULT 'x,\\'y', CHECK (`k\u00eby` > 0))",
-    "SET check_constraint_checks = 0",
-    "INSERT INTO `odd ``na-me` VALUES (1, 'v'), (-1, NULL)",
     "CREATE TABLE parts (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
     "INSERT INTO parts SELECT seq, seq FROM seq_1_to_30",
     "CREATE TABLE parent (id INT PRIMARY KEY, code INT, UNIQUE KEY code (code))",
@@ -53,7 +82,8 @@ AWKWARD = (
     "INSERT INTO parent VALUES (1, 10), (2, 20)",
     "INSERT INTO child VALUES (1, 10), (2, NULL), (3, 20)",
     "CREATE TABLE nothing (id INT PRIMARY KEY, KEY id (id, id)) AUTO_INCREMENT = 3".replace(", KEY id (id, id)", ""),
-    "CREATE OR REPLACE USER 'ghost'@'nowhere'",
+    "DROP USER IF EXISTS 'ghost'@'nowhere'",
+    "CREATE USER 'ghost'@'nowhere'",
     "GRANT ALL ON edgeencryption.* TO 'ghost'@'nowhere'",
     "CREATE DEFINER = 'ghost'@'nowhere' TRIGGER first_one BEFORE INSERT ON parent FOR EACH ROW SET NEW.code = NEW.code + 1",
     "CREATE TRIGGER second_one BEFORE INSERT ON parent FOR EACH ROW FOLLOWS first_one SET NEW.code = NEW.code * 2",
@@ -64,8 +94,8 @@ AWKWARD = (
 
 
 @pytest.fixture
-def awkward(site):
-    site.source.sql(*AWKWARD)
+def awkward(site, vendor):
+    site.source.sql(*AWKWARD[:2], *OWN[vendor], *AWKWARD[2:])
     return site
 
 
@@ -81,6 +111,7 @@ def test_any_schema_arrives_exactly(awkward, local_infile):
         site.target.sql("SET GLOBAL local_infile = ON")
     site.ok("target", "cut_over", run_id=RUN)
     source, target = site.content(site.source), site.content(site.target)
+    assert len(source) > 14
     for name in source:
         assert target[name] == source[name], name
     assert set(target) == set(source)
@@ -208,11 +239,14 @@ def test_foreign_keys_across_databases_are_refused(site):
 
 
 @pytest.mark.parametrize("engine", ["MyISAM", "Aria", "MEMORY"])
-def test_tables_without_a_snapshot_are_refused(site, engine):
-    site.source.sql("CREATE TABLE edgeencryption.flat (id INT) ENGINE = " + engine)
+def test_tables_without_a_snapshot_are_refused(site, vendor, engine):
+    if (vendor, engine) == ("mysql", "Aria"):
+        engine = "CSV"
+    site.source.sql("CREATE TABLE edgeencryption.flat (id INT NOT NULL) ENGINE = " + engine)
     assert "flat ({0})".format(engine) in site.refused("source", "snapshotted")
 
 
+@pytest.mark.mysql(False)
 def test_sequences_and_versioned_tables_are_refused(site):
     site.source.sql("CREATE SEQUENCE edgeencryption.s", "CREATE TABLE edgeencryption.v (id INT) WITH SYSTEM VERSIONING")
     message = site.refused("source", "snapshotted")
@@ -294,7 +328,7 @@ def test_the_read_lock_is_not_waited_for_behind_a_long_statement(site):
         sleeper.join()
 
 
-def test_a_lock_that_cannot_be_had_lets_others_go_on(site):
+def test_a_lock_that_cannot_be_had_lets_others_go_on(site, vendor):
     """Somebody holds a table lock that the global one must wait for; writers to other tables must not queue up for long."""
     with contextlib.closing(site.source.admin(database="edgeencryption")) as holder, contextlib.closing(site.source.admin()) as writer:
         holder.cursor().execute("LOCK TABLES db_id WRITE")
@@ -308,7 +342,8 @@ def test_a_lock_that_cannot_be_had_lets_others_go_on(site):
             longest = max(longest, time.monotonic() - started)
         attempt.join()
     assert "no read lock within 2 s" in results[0]
-    assert longest < 0.5
+    # MySQL can be told whole seconds only.
+    assert longest < (1.5 if vendor == "mysql" else 0.5)
 
 
 def test_the_times_in_every_session_are_utc(site):
