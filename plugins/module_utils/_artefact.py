@@ -42,7 +42,6 @@ _MIN_KEY = 16
 # A chunk's file: the length of its header, the header (which keys it covers), the rows. So the keys can be read without the rows.
 _HEADER, _ROWS = "header", "rows"
 _LENGTH = 4
-_HEADER_ROOM = 4096
 # Seconds between making the directory and locking it that nobody exceeds.
 _GRACE = 60
 
@@ -185,9 +184,7 @@ class Snapshot(t.NamedTuple):
 
     def read_header(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Dict[str, t.Any]:
         """Return the header alone; of an unencrypted snapshot it is not proven to be what was written."""
-        header = _split(self._load(chunk, _HEADER_ROOM))[0]
-        if len(header) > _HEADER_ROOM - _LENGTH:
-            return self.read(table, chunk, cipher)[0]
+        header = _split(self._load(chunk, _header_end(self._load(chunk, _LENGTH))))[0]
         return json.loads(self._open(table, chunk, cipher, header, _HEADER).decode("utf-8"))
 
     def _load(self, chunk: Chunk, size: int) -> bytes:
@@ -400,9 +397,14 @@ def _place(snapshot_id: str, table: str, number: int, part: str) -> str:
     return json.dumps([FORMAT, snapshot_id, table, number, part])
 
 
+def _header_end(data: bytes) -> int:
+    """Return the place in a chunk's file where its header ends."""
+    return _LENGTH + int.from_bytes(data[:_LENGTH], "big")
+
+
 def _split(data: bytes) -> t.Tuple[bytes, bytes]:
     """Return header and rows of a chunk's file."""
-    end = _LENGTH + int.from_bytes(data[:_LENGTH], "big")
+    end = _header_end(data)
     return data[_LENGTH:end], data[end:]
 
 

@@ -46,7 +46,7 @@ class Difference(t.NamedTuple):
 
 def find_base(control: Session, database: str, snapshot: Snapshot, run_id: str, keep_for: float) -> t.Optional[Base]:
     """Return the tables that were replaced last, of those that may be given up; None when there are none that fit."""
-    kept = [(name, entry) for name, entry in own_schemas(control, database) if entry and entry.run_id != run_id and _is_spare(control, database, name, entry)]
+    kept = [(name, entry) for name, entry in own_schemas(control, database) if entry and entry.run_id != run_id and _is_spare(database, name, entry)]
     old = [(name, entry) for name, entry in kept if age(control, entry) >= keep_for]
     if not old:
         return None
@@ -124,7 +124,7 @@ def pick(text: bytes, missing: t.Optional[t.Sequence[int]]) -> t.Tuple[int, byte
     return len(missing), ROW_SEPARATOR.join(rows[place] for place in missing)
 
 
-def _is_spare(control: Session, database: str, schema: str, entry: Entry) -> bool:
+def _is_spare(database: str, schema: str, entry: Entry) -> bool:
     """Tell whether a schema only keeps what some exchange replaced."""
     if entry.detail.get("live") != database or entry.detail.get("keep") != schema:
         return False
@@ -133,4 +133,4 @@ def _is_spare(control: Session, database: str, schema: str, entry: Entry) -> boo
 
 def _same_definition(control: Session, schema: str, table: Table) -> bool:
     create = control.rows("SHOW CREATE TABLE " + quote_name(schema, table.name))[0][1]
-    return _schema.without_counter(create) == _schema.without_counter(table.create)
+    return _schema.comparable(create) == _schema.comparable(table.create)

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _delta
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT
-from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import Died
+from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import dying_at
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD, OWN
 
 DELETE = "GRANT DELETE ON `edgeencryption\\_%`.* TO 'edge_clone_write'@'127.0.0.1'"
@@ -175,28 +175,11 @@ def test_dead_at_any_statement(cloned, monkeypatch, step):
     snapshot = cloned.snapshot()["snapshot"]["id"]
     live, new = cloned.content(cloned.target), cloned.content(cloned.source)
     copy_schema(cloned.target, cloned.kept, "save")
-    original = _db.Session._run
     instant, finished = 0, False
     try:
         while not finished:
-            calls = []
-
-            def run(session, sql, args, calls=calls, instant=instant):  # pylint: disable=dangerous-default-value
-                calls.append(sql)
-                if len(calls) > instant:
-                    if len(calls) == instant + 1 and instant % 2:
-                        original(session, sql, args)
-                    session.connection._force_close()
-                    raise Died
-                return original(session, sql, args)
-
-            with monkeypatch.context() as patch:
-                patch.setattr(_db.Session, "_run", run)
-                patch.setattr(_db.Session, "close", lambda session: session.connection._force_close())
-                try:
-                    finished = not cloned.sync("target", "staged", snapshot=snapshot, run_id=RUN, delta=True, keep_for=0).failed
-                except Died:
-                    pass
+            with dying_at(monkeypatch, instant):
+                finished = not cloned.sync("target", "staged", snapshot=snapshot, run_id=RUN, delta=True, keep_for=0).failed
             assert cloned.content(cloned.target) == live
             cloned.ok("target", "staged", snapshot=snapshot, run_id=RUN, delta=True, keep_for=0)
             assert cloned.kept not in cloned.schemas()

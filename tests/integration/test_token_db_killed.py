@@ -4,6 +4,7 @@
 
 """Whatever instant a run dies at: the target is entirely old or entirely new, and starting it again finishes."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -118,35 +119,39 @@ def kill_at_random(site, state, kills, seed, **options):
     return seen
 
 
+@contextlib.contextmanager
+def dying_at(monkeypatch, instant):
+    """Let the process die before or, at every second instant, after its n-th statement; yields the statements that it died at."""
+    original = _db.Session._run
+    calls, died = [], []
+
+    def run(session, sql, args):
+        calls.append(sql)
+        if len(calls) > instant:
+            if len(calls) == instant + 1 and instant % 2:
+                original(session, sql, args)
+            died.append(sql)
+            session.connection._force_close()
+            raise Died
+        return original(session, sql, args)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Died):
+        patch.setattr(_db.Session, "_run", run)
+        patch.setattr(_db.Session, "close", lambda session: session.connection._force_close())
+        yield died
+
+
 def die_at_each_statement(site, monkeypatch, state, step):
     """Let the process die before or after each n-th of its statements; return how many instants were tried."""
     (old, old_extras), new = prepare(site)
     snapshot = site.snapshot()["snapshot"]["id"]
-    original = _db.Session._run
     instant = 0
     while True:
         site.ok("target", "staged", snapshot=snapshot, run_id=RUN)
         if state == "rolled_back":
             site.ok("target", "cut_over", run_id=RUN)
-        calls, died = [], []
-
-        def run(session, sql, args, calls=calls, died=died, instant=instant):  # pylint: disable=dangerous-default-value
-            calls.append(sql)
-            if len(calls) > instant:
-                if len(calls) == instant + 1 and instant % 2:
-                    original(session, sql, args)
-                died.append(sql)
-                session.connection._force_close()
-                raise Died
-            return original(session, sql, args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(_db.Session, "_run", run)
-            patch.setattr(_db.Session, "close", lambda session: session.connection._force_close())
-            try:
-                assert not site.sync("target", state, run_id=RUN).failed
-            except Died:
-                pass
+        with dying_at(monkeypatch, instant) as died:
+            assert not site.sync("target", state, run_id=RUN).failed
         content = site.content(site.target)
         assert content in (old, new), died
         site.ok("target", state, run_id=RUN)

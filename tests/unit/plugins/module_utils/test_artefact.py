@@ -163,3 +163,13 @@ def test_keys_are_read_from_option_or_file(tmp_path):
     path.write_bytes(SECRET + b"\n")
     path.chmod(0o600)
     assert _artefact.read_secret(None, str(path)) == SECRET
+
+
+def test_a_header_of_any_length_is_read_without_the_rows(tmp_path):
+    cipher = Cipher.new(SECRET)
+    header = {"after": [os.urandom(9000).hex()], "upto": None}
+    with _artefact.Writer(str(tmp_path), "s", cipher) as writer:
+        chunk = writer.write("t", 1, header, 1, 1, b"('x')")
+        snapshot = _artefact.Snapshot(writer.part, {"id": "s"})
+        assert snapshot.read_header("t", chunk, cipher) == header
+        assert snapshot.read("t", chunk, cipher) == (header, b"('x')")
