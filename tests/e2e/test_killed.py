@@ -5,14 +5,15 @@
 """A run that is killed at any instant is finished by starting it again."""
 
 import time
+import typing as t
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, kill_group
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, kill_group, running_proxies
 
 
-def kill_at(bench: Bench, step: str, seconds: float = 0) -> None:
-    """Start a run, or start it again, and kill it so many seconds after the begin of a step."""
+def kill_at(bench: Bench, step: str, seconds: float = 0, when: t.Callable[[], bool] = lambda: True) -> None:
+    """Start a run, or start it again, and kill it so many seconds after the begin of a step, as soon as something is so."""
     seen = len(bench.journal())
     process = bench.start("-e", f"edge_clone_number={bench.number}")
     try:
@@ -21,6 +22,9 @@ def kill_at(bench: Bench, step: str, seconds: float = 0) -> None:
             assert process.poll() is None, bench.result(process).output[-3000:]
             time.sleep(0.05)
         time.sleep(seconds)
+        while not when():
+            assert process.poll() is None, bench.result(process).output[-3000:]
+            time.sleep(0.05)
         assert process.poll() is None
     finally:
         kill_group(process)
@@ -40,6 +44,12 @@ def test_a_run_killed_while_it_stages_and_again_while_it_signs(small: Bench) -> 
     small.schedule()
     kill_at(small, "t35_stage")
     kill_at(small, "t70_signatures", 2)
+    ends_green(small)
+
+
+def test_a_run_killed_while_a_proxy_is_down_to_validate_again(small: Bench) -> None:
+    small.schedule()
+    kill_at(small, "t70_signatures", when=lambda: not running_proxies(small.proxies("target")))
     ends_green(small)
 
 
