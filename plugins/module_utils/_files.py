@@ -45,6 +45,13 @@ def write_atomic(path: str, data: bytes, expected: t.Optional[bytes] = None) -> 
         replace(temp, real)
 
 
+def write_private(path: str, data: bytes) -> None:
+    """Make a file that only its owner can read, or replace it, in one step. Its folder must exist."""
+    with temporary_copy(path, data) as temp:
+        os.replace(temp, path)
+        _sync_folder(path)
+
+
 @contextlib.contextmanager
 def temporary_copy(path: str, data: bytes) -> t.Iterator[str]:
     """Give a file of mode 0600 beside C(path) that holds C(data); it is gone at the end unless it was renamed."""
@@ -130,7 +137,7 @@ def _attribute_names(path: str) -> t.List[str]:
 
 
 def _sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+    descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
