@@ -115,6 +115,23 @@ class Bench:
         row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)
         self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, **values)]})
 
+    def leave_rules_out(self, **changes: t.Any) -> str:
+        """Make a profile that leaves rules and configurations out of a clone but keeps the base rules, as an admin would; returns its sys_id."""
+        tables = changes.get("tables", ("sys_encryption_rule", "sys_encryption_configuration"))
+        profile = "c" * 32
+        excluded = [{"sys_id": f"{number:032x}", "name": table} for number, table in enumerate(tables, 1)]
+        preserver = {"sys_id": "d" * 32, "name": "Base rules", "table": "sys_encryption_rule", "condition": changes.get("preserved", "sys_created_by=glide.maint")}
+        rows = {
+            "clone_profile": [{"sys_id": profile, "name": "Without encryption rules"}],
+            "clone_data_exclude": excluded,
+            "clone_profile_exclusions": [{"sys_id": row["sys_id"], "profile": profile, "exclusion": row["sys_id"]} for row in excluded],
+            "clone_data_preserver": [preserver],
+            "clone_profile_preservers": [{"sys_id": preserver["sys_id"], "profile": profile, "preserver": preserver["sys_id"]}],
+        }
+        for table, content in rows.items():
+            self.control("source", "POST", "/raw/" + table, {"rows": content})
+        return profile
+
     def when(self, step: str, act: t.Callable[[], t.Any], status: str = "started", state: str = "run") -> "Meddler":
         """Do something as soon as the journal says that a step has come so far."""
 
