@@ -218,7 +218,7 @@ def refuse_cloned(
             way_out,
             not_excluded=cloned,
         )
-    kept = set()
+    kept = set()  # type: t.Set[str]
     for preserver in preservers:
         if preserver["table"] in export.tables:
             rows = Table(client, preserver["table"]).list(preserver.get("condition") or "", ["sys_id"]).rows

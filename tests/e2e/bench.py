@@ -120,7 +120,8 @@ class Bench:
         tables = changes.get("tables", ("sys_encryption_rule", "sys_encryption_configuration"))
         profile = "c" * 32
         excluded = [{"sys_id": f"{number:032x}", "name": table} for number, table in enumerate(tables, 1)]
-        preserver = {"sys_id": "d" * 32, "name": "Base rules", "table": "sys_encryption_rule", "condition": changes.get("preserved", "sys_created_by=glide.maint")}
+        condition = changes.get("preserved", "sys_created_by=glide.maint")
+        preserver = {"sys_id": "d" * 32, "name": "Base rules", "table": "sys_encryption_rule", "condition": condition}
         rows = {
             "clone_profile": [{"sys_id": profile, "name": "Without encryption rules"}],
             "clone_data_exclude": excluded,

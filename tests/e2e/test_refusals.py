@@ -193,7 +193,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "proxy that is online and not in the inventory": (forgotten_proxy, ["not in the inventory: edge_target_3", "add it to edge_target_proxies"]),
     "recreated signatures with a clone that leaves nothing out": (
         given(edge_signature_option="recreated"),
-        ["sys_encryption_configuration, sys_encryption_rule", "does not leave it out", "add sys_encryption_configuration and sys_encryption_rule to the exclusions"],
+        ["sys_encryption_configuration, sys_encryption_rule", "does not leave it out", "exclusions of the clone's profile"],
     ),
     "recreated signatures with a clone that brings the rules": (
         without_rules(tables=["sys_encryption_configuration"]), ["table sys_encryption_rule:", "does not leave it out", "exclusions"]),

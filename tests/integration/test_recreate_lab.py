@@ -212,7 +212,7 @@ def test_a_table_with_references_and_patterns(made, run, tmp_path):
     references = json.loads(path.read_text())["tables"]["sys_encryption_key_configuration"]["references"]
     assert references == {"key": {"table": "sys_encryption_key", "field": "alias"}}
     keys, before = node.raw("sys_encryption_key"), node.raw("sys_encryption_key_configuration")
-    renamed = {sys_id: "%032x" % number for number, sys_id in enumerate(keys, 1)}
+    renamed = {sys_id: f"{number:032x}" for number, sys_id in enumerate(keys, 1)}
     for table in ("sys_encryption_key", "sys_encryption_key_configuration", "sys_encryption_pattern"):
         for sys_id in node.raw(table):
             node.control("DELETE", f"/raw/{table}/{sys_id}")

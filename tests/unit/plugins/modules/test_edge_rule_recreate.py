@@ -99,7 +99,8 @@ def test_comparison(run_module, rules, path):
     result = compared(run_module, rules, path)
     assert not result["changed"]
     assert {(record["name"], record["state"], record["signature"], tuple(record["differs"])) for record in result["records"]} == {
-        ("incident.description", "missing", None, ()), ("mine", "different", "kept", ("script",)), ("base", "same", "kept", ()), ("stranger", "extra", "none", ()),
+        ("incident.description", "missing", None, ()), ("mine", "different", "kept", ("script",)), ("base", "same", "kept", ()),
+        ("stranger", "extra", "none", ()),
     }  # fmt: skip
     assert result["totals"]["unsigned"] == 1
 
