@@ -32,7 +32,8 @@ def own(small: Bench) -> Bench:
             client.patch(f"{path}/{rules['ERP contract import']}", json={"script": "// changed on the target"}),
         ]
         assert [answer.status_code for answer in answers] == [201, 200, 200]
-    wait_until(lambda: not ask("GET", proxy["control_url"] + "/state")["locked"])
+    cached = Path(proxy["home"]) / "cache" / "rules" / (rules["ERP contract import"] + ".json")
+    wait_until(lambda: "// changed on the target" in cached.read_text())  # the last of them: the proxy knows them all
     small.before = contents(small)
     small.variables["edge_signature_option"] = "recreated"
     small.schedule(profile=small.leave_rules_out())
