@@ -122,6 +122,7 @@ def test_a_clone_that_brings_the_rules_all_the_same(own: Bench) -> None:
 
 
 def test_a_run_that_was_begun_with_another_option_or_too_late_is_refused(own: Bench) -> None:
+    own.control("source", "PUT", "/knobs", {"clone_speed": 0.1})  # the target is as it was for a while after the clone has begun
     kill_at(own, "t30_clone_start")
     (journal,) = (own.folder / "run" / "state").rglob("journal.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
