@@ -18,7 +18,7 @@ import time
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _delta, _privileges, _schema
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Snapshot
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Content, Snapshot, numbers
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._delta import Base
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -122,7 +122,7 @@ class Stage:
         snapshot: what to load, with its cipher.
         schema: the shadow schema.
         run_id: recorded with what was staged.
-        base: tables to begin with, instead of empty ones.
+        find_base: returns tables to begin with, instead of empty ones; a stage that goes on has begun with some or none.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Stage:
         schema: str,
         run_id: str,
         progress: Progress,
-        base: t.Optional[Base] = None,
+        find_base: t.Callable[[], t.Optional[Base]] = lambda: None,
     ) -> None:
         self._login = login
         self._control = control
@@ -148,19 +148,23 @@ class Stage:
         self._lock = threading.Lock()
         self._tables = [Table.from_json(entry) for entry in snapshot.data["tables"]]
         self._left = {}  # type: t.Dict[str, int]
-        self._base = base
+        self._find_base = find_base
+        self._base = None  # type: t.Optional[Base]
+        # By chunk that a base holds in part: the places of the rows to load.
         self._missing = {}  # type: t.Dict[int, t.Optional[t.Sequence[int]]]
         self._delta = {"rows_kept": 0, "rows_added": 0, "rows_removed": 0}
         self.load_method = "load_data" if server.local_infile else "insert"
 
     def run(self, workers: int) -> t.Dict[str, t.Any]:
         """Load what is missing, verify it, and return what was done."""
+        began = time.monotonic()
         journal = Journal(self._control, self._schema)
         entry = journal.read()
         if entry and entry.snapshot != self._snapshot.id:
             journal.drop()
         journal.create(self._snapshot.data["charset"], self._snapshot.data["collation"])
         if not entry or entry.snapshot != self._snapshot.id or entry.phase != LOADING:
+            self._base = self._find_base()
             journal.write(LOADING, self._snapshot.id, self._run_id, {"base": self._base._asdict() if self._base else None})
         else:
             self._base = Base(**entry.detail["base"]) if entry.detail.get("base") else None
@@ -185,6 +189,7 @@ class Stage:
             self._prove_views_and_triggers()
             timings["check_s"] = round(time.monotonic() - started, 3)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
+        timings["total_s"] = round(time.monotonic() - began, 3)
         result = {"load_method": self.load_method, "chunks_resumed": found, "timings": timings}  # type: t.Dict[str, t.Any]
         return dict(result, delta=dict(self._delta, schema=self._base.schema)) if self._base else result
 
@@ -231,17 +236,16 @@ class Stage:
 
     def _compare_chunk(self, session: Session, table: Table, chunk: Chunk) -> bool:
         """Tell whether the chunk's rows are there already and nothing else; otherwise remember which are missing."""
-        header = self._snapshot.read_header(table.name, chunk, self._cipher)
+        header, hashes = self._snapshot.read_index(table.name, chunk, self._cipher)
         condition = _schema.key_range(table, header["after"], header["upto"])
 
         def work() -> t.Tuple[_delta.Difference, int]:
-            difference = _delta.compare(
-                session, self._schema, table, condition, chunk.rows, chunk.checksum, lambda: self._snapshot.read(table.name, chunk, self._cipher)[1]
-            )
+            difference = _delta.compare(session, self._schema, table, condition, hashes)
             if difference.equal:
                 self._note(session, chunk)
                 return difference, 0
-            return difference, _delta.remove_extra(session, self._schema, table, condition, difference)
+            texts = _delta.pick(self._snapshot.read(table.name, chunk, self._cipher).rows, difference.missing) if difference.extra else []
+            return difference, _delta.remove_extra(session, self._schema, table, condition, difference, texts)
 
         difference, removed = session.transaction(work)
         added = 0 if difference.equal else chunk.rows if difference.missing is None else len(difference.missing)
@@ -290,17 +294,32 @@ class Stage:
 
     def _load_chunks(self, session: Session, task: Task) -> None:
         for chunk in task.chunks:
-            header, text = self._snapshot.read(task.table.name, chunk, self._cipher)
-            rows = chunk.rows
-            if chunk.number in self._missing:
-                rows, text = _delta.pick(text, self._missing[chunk.number])
-            if rows:
-                self._insert(session, task.table, chunk, rows, text)
-            if task.table.key:
-                self._verify(session, task.table, [chunk], _schema.key_range(task.table, header["after"], header["upto"]))
+            content = self._snapshot.read(task.table.name, chunk, self._cipher)
+            missing = self._missing.get(chunk.number)
+            if missing is not None:
+                self._complete(session, task.table, chunk, content, missing)
+            else:
+                if chunk.rows:
+                    self._insert(session, task.table, chunk, chunk.rows, content.rows)
+                if task.table.key:
+                    self._verify(session, task.table, [chunk], _schema.key_range(task.table, content.header["after"], content.header["upto"]))
             self._note(session, chunk)
         if not task.table.key:
             self._verify(session, task.table, task.chunks, "TRUE")
+
+    def _complete(self, session: Session, table: Table, chunk: Chunk, content: Content, missing: t.Sequence[int]) -> None:
+        """Add the rows that the comparison found missing, and verify these; all others it has verified, and it has removed what was too much."""
+        texts = _delta.pick(content.rows, missing)
+        if texts:
+            self._insert(session, table, chunk, len(texts), _schema.ROW_SEPARATOR.join(texts))
+        condition = _schema.key_range(table, content.header["after"], content.header["upto"])
+        hashes = numbers(content.hashes)
+        found = _delta.measure_rows(session, self._schema, table, texts)
+        rows = session.value("SELECT COUNT(*) FROM {0} WHERE {1}".format(quote_name(self._schema, table.name), condition))
+        if found is None:
+            self._verify(session, table, [chunk], condition)
+        elif found != (len(texts), sum(hashes[place] for place in missing)) or rows != chunk.rows:
+            raise self._differs(table, chunk)
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
         target = quote_name(self._schema, table.name)
@@ -323,14 +342,18 @@ class Stage:
     def _verify(self, session: Session, table: Table, chunks: t.Sequence[Chunk], condition: str) -> None:
         expected = (sum(chunk.rows for chunk in chunks), sum(chunk.checksum for chunk in chunks))
         if _schema.measure(session, self._schema, table, condition) != expected:
-            raise StageError(
-                table.name,
-                "chunk {0}: rows or checksum on this server are not those of the snapshot.".format(chunks[0].number),
-                "Take a new snapshot; compare versions and settings of both servers.",
-            )
+            raise self._differs(table, chunks[0])
+
+    @staticmethod
+    def _differs(table: Table, chunk: Chunk) -> StageError:
+        return StageError(
+            table.name,
+            "chunk {0}: rows or checksum on this server are not those of the snapshot.".format(chunk.number),
+            "Take a new snapshot; compare versions and settings of both servers.",
+        )
 
     def _finish_table(self, session: Session, table: Table) -> None:
-        """Add the indexes that are missing, which proves uniqueness too, and count the rows once more."""
+        """Add the indexes that are missing, which proves uniqueness too, and count the rows of the table that this made anew."""
         # Definitions are UTF-8.
         session.execute("SET NAMES utf8mb4")
         name = quote_name(self._schema, table.name)
@@ -341,10 +364,10 @@ class Stage:
             missing.append("AUTO_INCREMENT = {0}".format(_counter(table.create)))
         if missing:
             session.execute("ALTER TABLE {0} {1}".format(name, ", ".join(missing)))
+            rows, expected = session.value("SELECT COUNT(*) FROM " + name), sum(chunk.rows for chunk in self._snapshot.chunks(table.name))
+            if rows != expected:
+                raise StageError(table.name, "holds {0} rows instead of {1}.".format(rows, expected), "Stage the snapshot again.")
         session.execute("SET NAMES binary")
-        rows, expected = session.value("SELECT COUNT(*) FROM " + name), sum(chunk.rows for chunk in self._snapshot.chunks(table.name))
-        if rows != expected:
-            raise StageError(table.name, "holds {0} rows instead of {1}.".format(rows, expected), "Stage the snapshot again.")
 
     def _add_foreign_keys(self) -> None:
         self._control.execute("SET SESSION foreign_key_checks = 0")

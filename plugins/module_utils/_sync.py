@@ -130,8 +130,12 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         if entry:
             _schema_journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
             return result
-        base = _delta.find_base(control, request.database, snapshot, request.run_id or "", request.keep_for) if request.delta else None
-        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress, base)
+        run_id = request.run_id or ""
+
+        def find_base() -> t.Optional[_delta.Base]:
+            return _delta.find_base(control, request.database, snapshot, run_id, request.keep_for) if request.delta else None
+
+        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, run_id, progress, find_base)
         return dict(result, **stage.run(request.workers))
 
 
