@@ -74,7 +74,6 @@ class SecretNames:
         """Return the value, or the mask when there is something to hide."""
         return MASK if value and name in self else value
 
-
     def clean(self, values: t.Mapping[str, str], text: str) -> str:
         """Return a text in which the values that must be masked are masked."""
         for name, value in values.items():
