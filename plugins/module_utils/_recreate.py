@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _files
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
 from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, digest, prove_same_instance
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Query, Table, equals, instance_name
 
@@ -315,7 +316,9 @@ def totals(pairs: t.Sequence[Pair]) -> t.Dict[str, int]:
 # Making anew
 
 
-def recreate(direct: Client, edge: Client, export: Export, check: bool, base_query: str = BASE_QUERY) -> t.Tuple[t.List[Pair], t.List[Pair]]:
+def recreate(
+    direct: Client, edge: Client, export: Export, check: bool, base_query: str = BASE_QUERY, workers: int = 1
+) -> t.Tuple[t.List[Pair], t.List[Pair]]:
     """Make the instance hold what was exported, and return what was found before and after. Extra records are left alone."""
     called = instance_name(direct)
     if called != export.instance:
@@ -334,9 +337,7 @@ def recreate(direct: Client, edge: Client, export: Export, check: bool, base_que
     pairs = before
     for last_try in [False] * (_TRIES - 1) + [True]:
         try:
-            for pair in pairs:
-                if pair.todo:
-                    _write(direct, edge, export, pair)
+            _write_all(direct, edge, export, [pair for pair in pairs if pair.todo], workers)
             break
         except RestError as error:
             # It may have been carried out all the same: only the instance knows, so begin with what it has.
@@ -346,6 +347,22 @@ def recreate(direct: Client, edge: Client, export: Export, check: bool, base_que
     after = compare(direct, export, base_query)
     _prove(before, after)
     return before, after
+
+
+def _write_all(direct: Client, edge: Client, export: Export, pairs: t.Sequence[Pair], workers: int) -> None:
+    """Write one record alone, so that a right that lacks is noticed before more is touched, then the others, table by table."""
+    for pair in pairs[:1]:
+        _write(direct, edge, export, pair)
+    for table in export.tables:
+        rest = [pair for pair in pairs[1:] if pair.table == table]
+        # An instance serialises the requests of a session, so each worker has sessions of its own.
+        hands = [(direct.sibling(), edge.sibling()) for dummy in range(min(workers, len(rest)))]
+        try:
+            if hands:
+                in_parallel(hands, iter(rest), lambda own, pair: _write(own[0], own[1], export, pair))
+        finally:
+            for client in [client for own in hands for client in own]:
+                client.close()
 
 
 def _write(direct: Client, edge: Client, export: Export, pair: Pair) -> None:

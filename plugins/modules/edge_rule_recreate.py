@@ -37,6 +37,12 @@ options:
     description: Encoded query that tells the records of the base system, as in M(edge_encryption.clone.edge_rule_resign).
     type: str
     default: sys_created_by=glide.maint
+  workers:
+    description:
+      - How many records are written at the same time, once the first one has been. It is the number of parallel sessions.
+      - An instance serves few REST requests at once, so more than V(8) is hardly faster.
+    type: int
+    default: 4
 requirements:
   - requests
 seealso:
@@ -146,7 +152,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_ar
 def run(params, check):
     direct = client_of(params["instance"])
     edge = proxy_client(direct, params["proxy_url"], params["proxy_ca_path"])
-    before, after = _recreate.recreate(direct, edge, _recreate.load(params["path"]), check, params["base_query"])
+    before, after = _recreate.recreate(direct, edge, _recreate.load(params["path"]), check, params["base_query"], params["workers"])
     found = [pair.to_result() for pair in before]
     todo = [pair.state for pair in before if pair.todo]
     names = ["{table} {name}".format(**entry) for pair, entry in zip(before, found) if pair.todo]
@@ -171,11 +177,14 @@ def main():
             instance=instance_spec(),
             path={"type": "path", "required": True},
             base_query={"type": "str", "default": _recreate.BASE_QUERY},
+            workers={"type": "int", "default": 4},
         ),
         supports_check_mode=True,
     )
     if REQUESTS_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+    if module.params["workers"] < 1:
+        module.fail_json(msg="workers must be at least 1.")
     try:
         module.exit_json(**run(module.params, module.check_mode))
     except EdgeError as error:

@@ -39,8 +39,8 @@ class Sides:
     def export(self, **options):
         return _recreate.export_of(self.direct, KEYS, **options)
 
-    def recreate(self, export, check=False):
-        return _recreate.recreate(self.direct, self.edge, export, check)
+    def recreate(self, export, check=False, workers=1):
+        return _recreate.recreate(self.direct, self.edge, export, check, workers=workers)
 
     def empty(self, *kept):
         for table in (RULES, CONFIGURATIONS):
@@ -241,6 +241,28 @@ def test_it_gives_up_in_the_end_and_goes_on_where_it_was(sides):
     sides.fake.faults.clear()
     sides.recreate(export)
     assert {state for _name, state in sides.states(export)} == {"same"}
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "status"])
+def test_several_at_once(sides, kind):
+    for number in range(30):
+        sides.fake.add_rule("rule{}".format(number), order=str(number))
+    export = sides.export()
+    sides.empty("base")
+    sides.fake.faults.append(Fault(kind, method="POST", after=10, count=2))
+    sides.recreate(export, workers=4)
+    assert {state for _name, state in sides.states(export)} == {"same"} and len(sides.fake.tables[RULES]) == 33
+
+
+def test_a_refusal_among_several_is_told(sides):
+    for number in range(30):
+        sides.fake.add_rule("rule{}".format(number))
+    export = sides.export()
+    sides.empty("base")
+    sides.fake.faults.append(Fault("status", method="POST", status=403, after=10, count=None))
+    with pytest.raises(RestError, match="403"):
+        sides.recreate(export, workers=4)
+    assert len([entry for entry in sides.fake.requests if entry["method"] == "POST"]) < 18
 
 
 def test_a_refusal_stops_at_the_first_record(sides):

@@ -35,6 +35,7 @@ def test_recreate(run_module, described_rules, export):
     [
         ({"path": "/no/such/file"}, "the export of rules and configurations does not exist"),
         ({"proxy_url": "edge1"}, "is no address"),
+        ({"workers": 0}, "workers must be at least 1"),
         ({"instance": {"host": "http://127.0.0.1:9", "username": "a"}}, "password"),
     ],
 )
