@@ -104,10 +104,13 @@ def refuse_strangers(control: Session, database: str, expected: t.Sequence[str],
         raise StageError(database, "these kept tables are bound by foreign keys: {0}.".format(", ".join(bound)), "Keep all of them or none.")
 
 
-def staged(control: Session, stage_schema: str, snapshot_id: str) -> t.Optional[Entry]:
-    """Return the journal's line when this snapshot is completely staged and all its tables are still there."""
+def staged(control: Session, stage_schema: str, snapshot_id: str, server: Server) -> t.Optional[Entry]:
+    """Return the journal's line when this snapshot was completely staged on this very server and all its tables are still there.
+
+    A replica that has become the primary holds the stage as well, but nobody has verified it there.
+    """
     entry = Journal(control, stage_schema).read()
-    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id:
+    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id or entry.detail["identity"] != server.identity:
         return None
     names = {table["name"] for table in entry.detail["tables"]}
     return entry if names <= set(_schema.table_names(control, stage_schema)) else None
@@ -152,6 +155,7 @@ class Stage:
         self._base = None  # type: t.Optional[Base]
         # By chunk that a base holds in part: the places of the rows to load.
         self._missing = {}  # type: t.Dict[int, t.Optional[t.Sequence[int]]]
+        self._loaded = 0
         self._delta = {"rows_kept": 0, "rows_added": 0, "rows_removed": 0}
         self.load_method = "load_data" if server.local_infile else "insert"
 
@@ -160,17 +164,20 @@ class Stage:
         began = time.monotonic()
         journal = Journal(self._control, self._schema)
         entry = journal.read()
-        if entry and entry.snapshot != self._snapshot.id:
+        if entry and (entry.snapshot != self._snapshot.id or entry.detail["identity"] != self._server.identity):
             journal.drop()
+            entry = None
         journal.create(self._snapshot.data["charset"], self._snapshot.data["collation"])
-        if not entry or entry.snapshot != self._snapshot.id or entry.phase != LOADING:
+        if not entry or entry.phase != LOADING:
             self._base = self._find_base()
-            journal.write(LOADING, self._snapshot.id, self._run_id, {"base": self._base._asdict() if self._base else None})
+            detail = {"identity": self._server.identity, "base": self._base._asdict() if self._base else None}
+            journal.write(LOADING, self._snapshot.id, self._run_id, detail)
         else:
             self._base = Base(**entry.detail["base"]) if entry.detail.get("base") else None
         if self._base:
             _delta.adopt(self._control, self._base, self._schema)
         resumed = self._create_tables()
+        self._prove_views_and_triggers()
         found = len(resumed)
         timings = {}  # type: t.Dict[str, float]
         started = time.monotonic()
@@ -186,11 +193,11 @@ class Stage:
             self._add_foreign_keys()
             for table in self._tables:
                 self._compare_definition(table)
-            self._prove_views_and_triggers()
             timings["check_s"] = round(time.monotonic() - started, 3)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
         timings["total_s"] = round(time.monotonic() - began, 3)
         result = {"load_method": self.load_method, "chunks_resumed": found, "timings": timings}  # type: t.Dict[str, t.Any]
+        result["binary_log_bytes"] = self._loaded if self._server.binary_log else 0
         return dict(result, delta=dict(self._delta, schema=self._base.schema)) if self._base else result
 
     def _detail(self) -> t.Dict[str, t.Any]:
@@ -198,6 +205,7 @@ class Stage:
         data = self._snapshot.data
         return dict(
             {name: data[name] for name in ("began", "charset", "collation", "views", "triggers")},
+            identity=self._server.identity,
             tables=self._snapshot.totals(),
             load_method=self.load_method,
         )
@@ -284,7 +292,9 @@ class Stage:
 
     def _load(self, session: Session, task: Task) -> None:
         if task.chunks:
-            session.transaction(lambda: self._load_chunks(session, task))
+            size = session.transaction(lambda: self._load_chunks(session, task))
+            with self._lock:
+                self._loaded += size
             self._progress.add(sum(chunk.rows for chunk in task.chunks), sum(chunk.size for chunk in task.chunks))
         with self._lock:
             self._left[task.table.name] -= 1
@@ -292,13 +302,16 @@ class Stage:
         if last:
             self._finish_table(session, task.table)
 
-    def _load_chunks(self, session: Session, task: Task) -> None:
+    def _load_chunks(self, session: Session, task: Task) -> int:
+        """Load and verify chunks, and return the bytes of the text that was loaded."""
+        loaded = 0
         for chunk in task.chunks:
             content = self._snapshot.read(task.table.name, chunk, self._cipher)
             missing = self._missing.get(chunk.number)
             if missing is not None:
-                self._complete(session, task.table, chunk, content, missing)
+                loaded += self._complete(session, task.table, chunk, content, missing)
             else:
+                loaded += len(content.rows)
                 if chunk.rows:
                     self._insert(session, task.table, chunk, chunk.rows, content.rows)
                 if task.table.key:
@@ -306,8 +319,9 @@ class Stage:
             self._note(session, chunk)
         if not task.table.key:
             self._verify(session, task.table, task.chunks, "TRUE")
+        return loaded
 
-    def _complete(self, session: Session, table: Table, chunk: Chunk, content: Content, missing: t.Sequence[int]) -> None:
+    def _complete(self, session: Session, table: Table, chunk: Chunk, content: Content, missing: t.Sequence[int]) -> int:
         """Add the rows that the comparison found missing, and verify these; all others it has verified, and it has removed what was too much."""
         texts = _delta.pick(content.rows, missing)
         if texts:
@@ -320,6 +334,7 @@ class Stage:
             self._verify(session, table, [chunk], condition)
         elif found != (len(texts), sum(hashes[place] for place in missing)) or rows != chunk.rows:
             raise self._differs(table, chunk)
+        return sum(map(len, texts))
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
         target = quote_name(self._schema, table.name)
@@ -408,7 +423,7 @@ class Stage:
             raise StageError(table.name, "its AUTO_INCREMENT counter is behind the snapshot's.", "Stage the snapshot again.")
 
     def _prove_views_and_triggers(self) -> None:
-        """Create views and triggers on the staged tables and drop them, so that the cut-over does not meet their errors."""
+        """Create views and triggers and drop them before anything is loaded, so that the cut-over does not meet their errors."""
         _schema.create_triggers(self._control, self._schema, [Trigger(*entry) for entry in self._snapshot.data["triggers"]])
         _schema.create_views(self._control, self._schema, self._snapshot.data["views"])
         _schema.drop_views_and_triggers(self._control, self._schema)
