@@ -10,6 +10,7 @@ A record is told by the key of its table, because it gets another sys_id when it
 key of that record for the same reason. Whatever an earlier run did is found on the instance, so nothing has to be remembered of it.
 """
 
+import hashlib
 import json
 import typing as t
 
@@ -17,7 +18,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _file
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, digest, prove_same_instance
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, prove_same_instance
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Query, Table, equals, instance_name
 
 # A field may have several configurations, of which one is active; equal keys are told apart by the other columns.
@@ -182,7 +183,9 @@ def read_records(client: Client, table: str, layout: Layout, key: t.Sequence[str
                 raise EdgeError("{} {}".format(table, row["sys_id"]), "what its column {} refers to cannot be read.".format(name))
             values[name] = row.get(path, "")
         signature = row.get(layout.signature) if layout.signature else None
-        records.append(Record(row["sys_id"], base.holds(row), digest(signature) if signature else signature, values))
+        if signature:
+            signature = hashlib.sha256(signature.encode("utf-8")).hexdigest()
+        records.append(Record(row["sys_id"], base.holds(row), signature, values))
     return sorted(records, key=lambda record: _rank(record, key))
 
 
