@@ -87,6 +87,18 @@ def test_the_target_keeps_its_own_rules_signed_with_its_own_key(own: Bench) -> N
     assert again.returncode == 0 and again.changes == [], again.changes
 
 
+def test_a_clone_that_preserves_all_of_them_leaves_nothing_to_do(own: Bench) -> None:
+    own.change_request(profile=own.leave_rules_out(preserved=dict.fromkeys(TABLES, "")))
+    before = {table: own.raw("target", table) for table in TABLES}
+    run = own.run()
+    assert run.returncode == 0, run.output[-5000:]
+    assert_green(own, run.report)
+    assert (run.report["signatures"]["records"], run.report["signatures"]["recreated"]) == (19, 0)
+    assert {table: sorted(own.raw("target", table), key=lambda row: row["sys_id"]) for table in TABLES} == {
+        table: sorted(rows, key=lambda row: row["sys_id"]) for table, rows in before.items()
+    }
+
+
 def test_check_mode_passes_before_the_clone(own: Bench) -> None:
     before = own.world()
     checked = own.run("--check")
