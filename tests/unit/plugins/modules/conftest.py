@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401  # pylint: disable=unused-import
 
-RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
+RULES = "sys_encryption_rule"
+CONFIGURATIONS = "sys_encryption_configuration"
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
+RULES = "sys_encryption_rule"
+CONFIGURATIONS = "sys_encryption_configuration"
 BASE = {"name": "Base", "table": RULES, "condition": "sys_created_by=glide.maint"}
 
 

@@ -4,7 +4,8 @@
 
 import pytest
 
-RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
+RULES = "sys_encryption_rule"
+CONFIGURATIONS = "sys_encryption_configuration"
 
 
 def recreate(run_module, rules, export, check=False, **args):
