@@ -110,7 +110,7 @@ def staged(control: Session, stage_schema: str, snapshot_id: str, server: Server
     A replica that has become the primary holds the stage as well, but nobody has verified it there.
     """
     entry = Journal(control, stage_schema).read()
-    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id or entry.detail["identity"] != server.identity:
+    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id or entry.detail.get("identity") != server.identity:
         return None
     names = {table["name"] for table in entry.detail["tables"]}
     return entry if names <= set(_schema.table_names(control, stage_schema)) else None
@@ -164,7 +164,7 @@ class Stage:
         began = time.monotonic()
         journal = Journal(self._control, self._schema)
         entry = journal.read()
-        if entry and (entry.snapshot != self._snapshot.id or entry.detail["identity"] != self._server.identity):
+        if entry and (entry.snapshot != self._snapshot.id or entry.detail.get("identity") != self._server.identity):
             journal.drop()
             entry = None
         journal.create(self._snapshot.data["charset"], self._snapshot.data["collation"])
