@@ -35,6 +35,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._table impor
 TABLES = ("sys_encryption_rule", "sys_encryption_configuration")
 # The base system brings rules signed with ServiceNow's key, but no configurations (KB0621218).
 TABLES_WITH_BASE_RECORDS = ("sys_encryption_rule",)
+KINDS = {"sys_encryption_rule": "rule", "sys_encryption_configuration": "configuration"}  # What the log of a proxy calls them.
 BASE_QUERY = "sys_created_by=glide.maint"
 BASE_AUTHORS = ("glide.maint", "maint", "system")
 # Fields that can be changed for a moment in a record that is off. The order comes first, because it is part of what is signed.
@@ -51,6 +52,10 @@ class Undecided(EdgeError):
 
 class NotSigned(EdgeError):
     """A write arrived, but no signature was made."""
+
+
+class Unproven(NotSigned):
+    """A write changed nothing: either it was not signed, or the record carried this very signature already."""
 
 
 class Dropped(EdgeError):
@@ -149,7 +154,7 @@ def scan(client: Client, layout: Layout, base_query: str) -> t.List[Record]:
             Record(
                 table=layout.table,
                 sys_id=row["sys_id"],
-                name=row.get("name") or ".".join(row[part] for part in ("table", "column") if row.get(part)) or row["sys_id"],
+                name=row.get("name") or ".".join(filter(None, (row.get("table"), row.get("column") or row.get("type")))) or row["sys_id"],
                 active=row["active"] == "true",
                 base=base.holds(row),
                 mod_count=int(row["sys_mod_count"] or 0),
@@ -187,18 +192,20 @@ def survey(client: Client, tables: t.Iterable[str], base_query: str, signature_f
     return Survey(layouts, records)
 
 
-def refuse_undecided(client: Client, found: "Survey", base_query: str) -> None:
-    """Refuse if it cannot be told which records are ServiceNow's own."""
+def refuse_undecided(client: Client, found: "Survey", settings: "Settings") -> None:
+    """Refuse if it cannot be told which of the records to re-sign are ServiceNow's own."""
     for table, layout in found.layouts.items():
         records = [record for record in found.records if record.table == table]
         doubtful = look_alikes(client, layout, records)
-        if not doubtful and table in TABLES_WITH_BASE_RECORDS and not any(record.base for record in records):
+        if settings.scope == "failing":
+            doubtful = [record for record in doubtful if settings.is_failing(record)]
+        elif not doubtful and table in TABLES_WITH_BASE_RECORDS and not any(record.base for record in records):
             doubtful = records
         if doubtful:
             raise Undecided(
                 table,
                 "it cannot be told which of its records came with the base system: {!r} leaves out {} that look like it.".format(
-                    base_query, len(doubtful)
+                    settings.base_query, len(doubtful)
                 ),
                 "Re-signing those would make them yours. Correct base_query, or set no_base_records if there are none.",
                 undecided=[{"table": record.table, "sys_id": record.sys_id, "name": record.name} for record in doubtful],
@@ -244,6 +251,8 @@ class Journal:
         self.in_flight = {}  # type: t.Dict[Key, Going]
         self.done = {}  # type: t.Dict[Key, t.Dict[str, t.Any]]
         self.before = {}  # type: t.Dict[Key, bool]
+        # Whether a record got another signature than it had, and whether one got the same: then it had this proxy's already.
+        self.renewed = self.confirmed = False
         self._lock = threading.Lock()
         self._file = None  # type: t.Any
         if check and not os.path.exists(path):
@@ -299,9 +308,14 @@ class Journal:
         elif "going" in line:
             self.in_flight[key] = Going(line["going"], line["transport"], line["signature"])
         else:
-            self.in_flight.pop(key, None)
-            if line["done"] is not None:
-                self.done[key] = line["done"]
+            self._settle(key, line["done"], line["renewed"])
+
+    def _settle(self, key: Key, done: t.Optional[t.Dict[str, t.Any]], renewed: t.Optional[bool]) -> None:
+        self.in_flight.pop(key, None)
+        self.renewed = self.renewed or renewed is True
+        self.confirmed = self.confirmed or renewed is False
+        if done is not None:
+            self.done[key] = done
 
     def _append(self, *lines: t.Dict[str, t.Any], **options: bool) -> None:
         data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode("utf-8")
@@ -330,14 +344,12 @@ class Journal:
         )
         self.in_flight[record.key] = going
 
-    def settled(self, key: Key, state: t.Optional[State] = None, active: bool = False) -> None:
-        """Note that the record is what it was; with a state: and newly signed."""
+    def settled(self, key: Key, state: t.Optional[State] = None, active: bool = False, renewed: t.Optional[bool] = None) -> None:
+        """Note that the record is what it was; with a state: and newly signed. C(renewed) says whether its signature is another one now."""
         done = None if state is None else {"mod_count": state.mod_count, "signature": state.signature, "active": active}
         # If a crash loses this line, the record is merely done again.
-        self._append({"table": key[0], "sys_id": key[1], "done": done}, durable=False)
-        self.in_flight.pop(key, None)
-        if done is not None:
-            self.done[key] = done
+        self._append({"table": key[0], "sys_id": key[1], "done": done, "renewed": renewed}, durable=False)
+        self._settle(key, done, renewed)
 
     def is_done(self, record: Record) -> bool:
         """Say whether the record was re-signed, and nobody has changed it since."""
@@ -412,6 +424,8 @@ def _hidden_inputs(page: str) -> t.Dict[str, str]:
 
 
 class Settings(t.NamedTuple):
+    scope: str = "customer"  # customer, failing or all
+    failing: t.FrozenSet[t.Tuple[str, str]] = frozenset()  # kind and name, for the scope failing
     tables: t.Sequence[str] = TABLES
     base_query: str = BASE_QUERY
     no_base_records: bool = False
@@ -421,6 +435,9 @@ class Settings(t.NamedTuple):
     transport: str = "auto"
     signature_required: bool = True
     restore_timeout: float = 600.0
+
+    def is_failing(self, record: Record) -> bool:
+        return (KINDS.get(record.table, ""), record.name) in self.failing
 
 
 class Outcome(t.NamedTuple):
@@ -452,8 +469,11 @@ class Hands:
     """The two sessions of one worker: it writes through the proxy, and in doubt reads from the instance itself."""
 
     def __init__(self, direct: Client, edge: Client) -> None:
-        self.direct = direct.sibling()
-        self.edge = edge.sibling()
+        self.direct = direct
+        self.edge = edge
+
+    def sibling(self) -> "Hands":
+        return Hands(self.direct.sibling(), self.edge.sibling())
 
     def close(self) -> None:
         self.direct.close()
@@ -464,8 +484,7 @@ class Resigner:
     """Does the work over one survey."""
 
     def __init__(self, direct: Client, edge: Client, journal: Journal, settings: Settings, progress: Progress) -> None:
-        self.direct = direct
-        self.edge = edge
+        self.hands = Hands(direct, edge)  # of the main thread, and of the first worker while that waits
         self.journal = journal
         self.settings = settings
         self.progress = progress
@@ -477,6 +496,7 @@ class Resigner:
         self.trouble = None  # type: t.Optional[BaseException]
         self.stop = threading.Event()
         self._same_value_is_signed = False
+        self._unproven = {}  # type: t.Dict[Key, t.Tuple[Record, State]]
         self._touched = set()  # type: t.Set[Key]
 
     # From beginning to end
@@ -485,21 +505,17 @@ class Resigner:
         """Put back first what a killed run had in hand. Return whether there was anything."""
         self.layouts = survey.layouts
         known = {record.key: record for record in survey.records}
-        hands = Hands(self.direct, self.edge)
-        try:
-            for key, going in sorted(self.journal.in_flight.items()):
-                if key not in known:
-                    self.warnings.append("{} {} was in hand when a run died, and is gone.".format(*key))
-                    self.journal.settled(key)
-                    continue
-                record = known[key]
-                state = self._put_back(hands, record, going.back, TRANSPORTS[going.transport][0])
-                # A touched record may have been signed just before: its content is the same, so a second touch could not prove it.
-                signed = not record.active and state.signature is not None and state.signature != going.signature
-                self.journal.settled(key, state if signed else None, record.active)
-                self.recovered.append(str(record))
-        finally:
-            hands.close()
+        for key, going in sorted(self.journal.in_flight.items()):
+            if key not in known:
+                self.warnings.append("{} {} was in hand when a run died, and is gone.".format(*key))
+                self.journal.settled(key)
+                continue
+            record = known[key]
+            state = self._put_back(self.hands, record, going.back, TRANSPORTS[going.transport][0])
+            renewed = is_renewed(going.signature, state)
+            # A touched record may have been signed just before: its content is the same, so a second touch could not prove it.
+            self.journal.settled(key, state if renewed and not record.active else None, record.active, renewed or None)
+            self.recovered.append(str(record))
         return bool(self.recovered)
 
     def run(self, survey: Survey) -> None:
@@ -518,6 +534,7 @@ class Resigner:
             canaries = choose_canaries(todo)
             self._prove(canaries)
             self._work([record for record in todo if record not in canaries])
+            self._settle_unproven()
         except EdgeError as error:
             self.trouble = error
         try:
@@ -529,34 +546,41 @@ class Resigner:
         """Return the records to re-sign, and note why the others are not."""
         todo = []
         for record in survey.records:
-            reason = ""
+            reason = error = ""
             if record.base:
                 reason = "base record, signed by ServiceNow"
-            elif self.journal.is_done(record):
+                if self.settings.is_failing(record):
+                    error = "a log names it, but it is ServiceNow's own: put the record of the base system back, or ask ServiceNow"
+            elif self.settings.scope == "failing" and not self.settings.is_failing(record):
+                reason = "not in the list of failing records"
+            elif self.settings.scope == "customer" and self.journal.is_done(record):
                 reason = "re-signed before, unchanged since"
             elif not record.active and self.settings.inactive == "skip":
                 reason = "inactive"
             if reason:
-                self.outcomes[record.key] = Outcome(record, skipped=reason)
+                self.outcomes[record.key] = Outcome(record, skipped=reason, error=error)
             else:
                 todo.append(record)
+        for kind, name in sorted(self.settings.failing - {(KINDS.get(record.table, ""), record.name) for record in survey.records}):
+            self.warnings.append(
+                "There is no {} {}. If it was deleted, emptying the cache of each proxy is all it needs.".format(kind, name)
+            )
         return todo
 
     # The canaries
 
     def _prove(self, canaries: t.Sequence[Record]) -> None:
         """Re-sign a few records alone, and go no further unless each of them carries a new signature."""
-        hands = Hands(self.direct, self.edge)
-        try:
-            for record in canaries:
-                if self.stop.is_set():
-                    return
-                self.progress.report("canary", record.name, len(self.outcomes), None)
-                self._prove_one(hands, record)
-        finally:
-            hands.close()
+        for record in canaries:
+            if self.stop.is_set():
+                return
+            self.progress.report("canary", record.name, len(self.outcomes), None)
+            self._prove_one(record)
+        for record, _state in self._unproven.values():
+            if not self._had_it_already():
+                raise self._no_canary(record, [(self.transport.name, no_proof(record))])
 
-    def _prove_one(self, hands: Hands, record: Record) -> None:
+    def _prove_one(self, record: Record) -> None:
         if record.signature is None and self.settings.signature_required:
             raise NotSigned(
                 record.table,
@@ -564,22 +588,47 @@ class Resigner:
                 "Name the field in signature_field or make it readable; or set canary_proof=update and prove it by a proxy's log.",
             )
         choices = TRANSPORTS[self.settings.transport]
+        first = self.transport
         failures = []
-        for transport in choices[choices.index(self.transport) :]:
+        for transport in choices[choices.index(first) :]:
             self.transport = transport
             try:
-                self._one(hands, record)
-                return
+                self._one(self.hands, record)
             except (NotSigned, Dropped, StatusError, NotTheApi) as error:
                 failures.append((transport.name, error))
                 if isinstance(error, RestError) and error.transient:
                     break
-        raise EdgeError(
+            else:
+                if record.key not in self._unproven:
+                    return
+        if record.key not in self._unproven:
+            raise self._no_canary(record, failures) from failures[0][1]
+        self.transport = first
+
+    def _no_canary(self, record: Record, failures: t.Sequence[t.Tuple[str, EdgeError]]) -> EdgeError:
+        return EdgeError(
             "canary {}".format(record),
             "it could not be re-signed, so nothing else was touched. {}".format(" ".join("By {}: {}".format(*each) for each in failures)),
             _explain(failures[0][1]),
             canary={"table": record.table, "sys_id": record.sys_id, "name": record.name},
-        ) from failures[0][1]
+        )
+
+    def _had_it_already(self) -> bool:
+        """Say whether all that could be proven shows that the records were signed by this proxy's key before this run began."""
+        return self.journal.confirmed and not self.journal.renewed
+
+    def _settle_unproven(self) -> None:
+        """Decide about the records that could not show whether they are signed: as all others are."""
+        for record, state in self._unproven.values():
+            if not self._had_it_already():
+                self.outcomes[record.key] = Outcome(record, error=str(no_proof(record)))
+                continue
+            self.journal.settled(record.key, state, record.active)
+            self.outcomes[record.key] = Outcome(record, skipped="signed already, as all others are", state=state)
+            self.warnings.append(
+                "{} is inactive, and nothing but inactive=toggle can prove that its signature is good. All others were signed by this "
+                "proxy's key already, so it is taken to be so too; a proxy's log names it if it is not.".format(record)
+            )
 
     # The workers
 
@@ -590,8 +639,7 @@ class Resigner:
         def take() -> t.Optional[Record]:
             return queue.pop() if queue and not self.stop.is_set() else None
 
-        def work() -> None:
-            hands = Hands(self.direct, self.edge)
+        def work(hands: Hands) -> None:
             try:
                 record = take()
                 while record:
@@ -601,9 +649,11 @@ class Resigner:
                 self.trouble = self.trouble or error
                 self.stop.set()
             finally:
-                hands.close()
+                if hands is not self.hands:
+                    hands.close()
 
-        threads = [threading.Thread(target=work) for _number in range(min(self.settings.max_inactive, len(todo)))]
+        number = min(self.settings.max_inactive, len(todo))
+        threads = [threading.Thread(target=work, args=(self.hands.sibling() if other else self.hands,)) for other in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -630,11 +680,14 @@ class Resigner:
                 else:
                     state = self._touch(hands, record)
                 break
+            except Unproven:
+                return
             except RestError as error:
                 if not error.transient or attempt == 3:
                     raise
                 time.sleep(random.uniform(0, BACKOFF * 2**attempt))
-        self.journal.settled(record.key, state, record.active)
+        self._unproven.pop(record.key, None)
+        self.journal.settled(record.key, state, record.active, is_renewed(record.signature, state))
         self.outcomes[record.key] = Outcome(record, resigned=True, state=state)
 
     # One record
@@ -659,11 +712,9 @@ class Resigner:
         if self._same_value_is_signed:
             # The proxy did sign it: the same content gives the same signature, so this one was valid.
             return state
-        raise NotSigned(
-            str(record),
-            "it is inactive, its signature did not change, and it has no field that could be changed without harm.",
-            "Use inactive=toggle, which activates it for a moment, or inactive=skip.",
-        )
+        self._unproven[record.key] = record, state
+        self.journal.settled(record.key)
+        raise no_proof(record)
 
     def _there_and_back(self, hands: Hands, record: Record, there: t.Mapping[str, str], back: t.Mapping[str, str]) -> State:
         layout = self.layouts[record.table]
@@ -673,8 +724,8 @@ class Resigner:
             away = layout.state_of(self.transport.write(hands.edge, hands.direct, layout, record.sys_id, there))
         except EdgeError:
             # It may have arrived, or arrive yet.
-            self._put_back(hands, record, back, self.transport)
-            self.journal.settled(record.key)
+            state = self._put_back(hands, record, back, self.transport)
+            self.journal.settled(record.key, renewed=is_renewed(record.signature, state) or None)
             raise
         state = self._put_back(hands, record, back, self.transport)
         self.journal.settled(record.key)
@@ -727,20 +778,16 @@ class Resigner:
     def _sweep(self, survey: Survey) -> None:
         """Compare every record with what it was, as the instance itself shows it."""
         self.progress.report("sweep", "", len(self.outcomes), len(survey.records))
-        hands = Hands(self.direct, self.edge)
-        try:
-            for table, layout in sorted(self.layouts.items()):
-                records = [record for record in survey.records if record.table == table]
-                now = Table(self.direct, table).by_id([record.sys_id for record in records], layout.state_fields)
-                for record in records:
-                    row = now.get(record.sys_id)
-                    if row is not None and (row["active"] == "true") != record.active and record.key in self._touched:
-                        # A write that had been given up as lost can arrive late.
-                        row = self._put_back(hands, record, {"active": flag(record.active)}, self.transport).row
-                        self._fail(record, "a late write changed it again; it is put back, but not proven to be signed")
-                    self._judge(record, row, layout)
-        finally:
-            hands.close()
+        for table, layout in sorted(self.layouts.items()):
+            records = [record for record in survey.records if record.table == table]
+            now = Table(self.hands.direct, table).by_id([record.sys_id for record in records], layout.state_fields)
+            for record in records:
+                row = now.get(record.sys_id)
+                if row is not None and (row["active"] == "true") != record.active and record.key in self._touched:
+                    # A write that had been given up as lost can arrive late.
+                    row = self._put_back(self.hands, record, {"active": flag(record.active)}, self.transport).row
+                    self._fail(record, "a late write changed it again; it is put back, but not proven to be signed")
+                self._judge(record, row, layout)
 
     def _judge(self, record: Record, row: t.Optional[Row], layout: Layout) -> None:
         outcome = self.outcomes.get(record.key)
@@ -790,6 +837,19 @@ def choose_canaries(todo: t.Sequence[Record]) -> t.List[Record]:
     return sorted(chosen, key=lambda record: record.active)
 
 
+def is_renewed(before: t.Optional[str], state: State) -> t.Optional[bool]:
+    """Say whether a record has another signature than before; None if it cannot be read."""
+    return None if before is None or state.signature is None else before != state.signature
+
+
+def no_proof(record: Record) -> Unproven:
+    return Unproven(
+        str(record),
+        "it is inactive, its signature did not change, and it has no field that could be changed without harm.",
+        "Use inactive=toggle, which activates it for a moment, or inactive=skip.",
+    )
+
+
 def harmless_change(record: Record) -> t.Optional[t.Tuple[t.Dict[str, str], t.Dict[str, str]]]:
     """Return values that change the record without effect, and the values that undo it."""
     for name in HARMLESS:
@@ -823,7 +883,7 @@ def resign(
     instance = prove_same_instance(direct, edge)
     found = survey(direct, settings.tables, settings.base_query, settings.signature_field)
     if not settings.no_base_records:
-        refuse_undecided(direct, found, settings.base_query)
+        refuse_undecided(direct, found, settings)
     journal = Journal(state_file, instance, check)
     try:
         resigner = Resigner(direct, edge, journal, settings, progress)
