@@ -141,6 +141,49 @@ def test_resign(sides, run, tmp_path):
     assert not again.failed and not again["changed"]
 
 
+def test_resign_what_the_log_names(sides, run, tmp_path):
+    """After a first pass three records are spoilt; a proxy that validates names them, and they alone are signed anew."""
+    before = sides.records()
+    assert not run("edge_rule_resign", sides.resign(tmp_path)).failed
+    attachment = next(key for key, row in before.items() if row.get("type") == "attachment")
+    rules = [key for key, row in before.items() if key[0] == RULES and row["sys_created_by"] != "glide.maint"][:2]
+    spoilt = {attachment, *rules}
+    for key in spoilt:
+        sides.target.put(key[0], dict(sides.records()[key], signature=before[key]["signature"]))
+    good = sides.records()
+    sides.proxy.stop()
+    sides.proxy.unset(*VALIDATION_OFF)
+    sides.proxy.empty_cache()
+    sides.proxy.start_in_vain()
+    failing = run("proxy_service_info", {"home": str(sides.proxy.home)})["validation"]
+    assert len(failing) == 3
+    sides.proxy.set(**VALIDATION_OFF)
+    sides.proxy.start()
+    result = run("edge_rule_resign", sides.resign(tmp_path, scope="failing", failing=failing))
+    assert not result.failed and not result.get("warnings"), result
+    assert {key for key, row in sides.records().items() if row != good[key]} == spoilt
+    assert_resigned(sides, before)
+
+
+def test_resign_again_with_an_inactive_configuration(sides, run, tmp_path):
+    """The lab's instance leaves no trace of a save without a change, so only others can show that this one is signed."""
+    base = next(row for key, row in sides.records().items() if key[0] == CONFIGURATIONS)
+    old = dict(base, sys_id="0" * 32, table="incident", column="u_old", active="false", signature="")
+    sides.target.put(CONFIGURATIONS, old)
+    try:
+        before = sides.records()
+        refused = run("edge_rule_resign", sides.resign(tmp_path))
+        assert refused.failed and "incident.u_old" in refused["msg"] and "inactive=toggle" in refused["msg"]
+        toggled = run("edge_rule_resign", sides.resign(tmp_path, inactive="toggle"))
+        assert not toggled.failed, toggled
+        assert_resigned(sides, before)
+        again = run("edge_rule_resign", sides.resign(tmp_path, state_file=str(tmp_path / "fresh")))
+        assert not again.failed and "incident.u_old" in str(again["warnings"]), again
+        assert_resigned(sides, before)
+    finally:
+        sides.target.control("DELETE", "/raw/{}/{}".format(CONFIGURATIONS, old["sys_id"]))
+
+
 def test_resign_by_form(sides, run, tmp_path):
     before = sides.records()
     sides.proxy.knobs(sign_rest=False)
