@@ -5,16 +5,17 @@ import time
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.tests.integration.sides import (
+    CONFIGURATIONS,
+    RULES,
+    VALIDATION_OFF,
+    Sides,
+    assert_resigned,
+    most_off,
+)
 from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401  # pylint: disable=unused-import
-from edgelab import proxy_home, signing
-from edgelab.instance import seed
-from edgelab.instance.testing import free_port, make_pair
-from edgelab.proxy.testing import Home
 
 pytest_plugins = ("edgelab.proxy.testing",)
-
-RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
-VALIDATION_OFF = {"proxy.skip.config.validate": "true", "proxy.signature.verify": "false"}
 
 
 @pytest.fixture
@@ -22,64 +23,9 @@ def run(request):
     return request.getfixturevalue("run_module_fixture")
 
 
-class Sides:
-    """A source and a target instance. The target's proxy signs with a key of its own, but its records are signed with the source's."""
-
-    def __init__(self, directory, mariadb, keystores):
-        self.source, self.target = make_pair(directory)
-        self.keystores = keystores
-        signatures = signing.sign_rows(seed.signed_rows(), keystores.customer_key, keystores.servicenow_key)
-        for node in (self.source, self.target):
-            (node.directory / "seed.json").write_text(json.dumps({"signatures": signatures}))
-            node.start()
-        self.proxy = self._proxy(directory, mariadb)
-        self.proxy.start()
-
-    def _proxy(self, directory, mariadb):
-        port, control_port, config = free_port(), free_port(), self.target.config
-        home = proxy_home.build_home(
-            directory / "edge_target_1",
-            name="edge_target_1",
-            port=port,
-            control_port=control_port,
-            target={"host": "127.0.0.1", "port": config["port"], "username": "edge.proxy", "password": self.target.password("edge.proxy")},
-            keystore=self.keystores.other,
-            keystore_password="otherpass",
-            static_iv="0123456789abcdef",
-            known_cleartext="known",
-            ca=config["ca"],
-            tls_cert=config["tls_cert"],
-            tls_key=config["tls_key"],
-            database=mariadb.database(),
-            db_ca=mariadb._authority.ca,
-            properties=VALIDATION_OFF,
-        )
-        return Home(home, type("Files", (), {"ca": config["ca"]}), port, control_port)
-
-    def instance(self, node, user="edge.automation"):
-        return {"host": node.url, "username": user, "password": node.password(user), "ca_path": node.config["ca"]}
-
-    def resign(self, tmp_path, **options):
-        arguments = {"instance": self.instance(self.target), "proxy_url": self.proxy.url, "state_file": str(tmp_path / "state")}
-        return dict(arguments, **options)
-
-    def records(self):
-        return {(table, sys_id): row for table in (RULES, CONFIGURATIONS) for sys_id, row in self.target.raw(table).items()}
-
-    def valid(self, table, row):
-        base = row["sys_created_by"] == "glide.maint"
-        key = self.keystores.servicenow_key if base else self.keystores.other_key
-        return signing.verify(key.public_key(), table, row)
-
-    def close(self):
-        self.proxy.kill()
-        self.source.stop()
-        self.target.stop()
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, mariadb, keystores):
-    sides = Sides(tmp_path_factory.mktemp("sides"), mariadb, keystores)
+    sides = Sides(tmp_path_factory.mktemp("sides"), keystores, mariadb)
     yield sides
     sides.close()
 
@@ -98,33 +44,6 @@ def sides(made):
     made.proxy.knobs(sign_rest=True)
     for table in (RULES, CONFIGURATIONS):
         made.target.put(table, *(row for key, row in before.items() if key[0] == table))
-
-
-def assert_resigned(sides, before):
-    for key, row in sides.records().items():
-        assert sides.valid(key[0], row), row
-        assert row["active"] == before[key]["active"]
-        if row["sys_created_by"] == "glide.maint":
-            assert row == before[key]
-
-
-def most_off(sides, before):
-    """Return how many records that were active before were off at once, by the instance's own record of requests."""
-    off, most = set(), 0
-    for request in sides.target.control("GET", "/requests")["requests"]:
-        parts = request["path"].split("/")
-        if request["method"] != "PATCH" or request["status"] != 200 or (parts[-2], parts[-1]) not in before:
-            continue
-        assert request["via_proxy"] == "edge_target_1"
-        active = json.loads(request["body"]).get("active")
-        if active == "false" and before[parts[-2], parts[-1]]["active"] == "true":
-            off.add(parts[-1])
-        elif active == "true":
-            assert before[parts[-2], parts[-1]]["active"] == "true", "an inactive record was activated"
-            off.discard(parts[-1])
-        most = max(most, len(off))
-    assert not off
-    return most
 
 
 def test_resign(sides, run, tmp_path):

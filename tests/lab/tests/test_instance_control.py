@@ -63,6 +63,19 @@ def test_latency(source, user):
     assert time.monotonic() - began >= 0.08
 
 
+def test_latency_of_clients_that_come_without_a_proxy(source):
+    source.knobs(direct_latency_ms=400)
+
+    def seconds(**headers):
+        client = source.client(**headers)
+        client.get(source.table("incident?sysparm_limit=1"))
+        began = time.monotonic()
+        client.get(source.table("incident?sysparm_limit=1"))
+        return time.monotonic() - began
+
+    assert seconds() >= 0.4 > seconds(**{"X-Edge-Proxy": "edge_1"})
+
+
 def test_a_status_fault_skips_strikes_and_ends(source, user):
     order = {"method": "GET", "path": "table/incident", "kind": "status", "status": 429, "headers": {"Retry-After": "3"}}
     source.control("POST", "/faults", {**order, "after": 1, "count": 2})
