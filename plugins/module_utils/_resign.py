@@ -780,7 +780,7 @@ class Resigner:
         self.progress.report("sweep", "", len(self.outcomes), len(survey.records))
         for table, layout in sorted(self.layouts.items()):
             records = [record for record in survey.records if record.table == table]
-            now = Table(self.hands.direct, table).by_id([record.sys_id for record in records], layout.state_fields)
+            now = {row["sys_id"]: row for row in Table(self.hands.direct, table).list("", layout.state_fields).rows}
             for record in records:
                 row = now.get(record.sys_id)
                 if row is not None and (row["active"] == "true") != record.active and record.key in self._touched:

@@ -4,8 +4,8 @@
 
 """How long it takes to re-sign 1,000 records, against a playbook that loops over them, and against what the network allows.
 
-The lab's knobs make every round trip of a client last at least 50 ms, through the proxy and without one. Both ways are called by ansible, as a
-user would.
+The lab's knobs are set so that the round trip of a lone client lasts 50 ms, through the proxy and without one: what the lab's own
+programs take of it is measured first. Both ways are called by ansible, as a user would.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -50,6 +51,28 @@ LOOP = [
         ],
     }
 ]
+
+
+def set_round_trip(sides: Sides) -> t.Dict[str, float]:
+    """Make a save through the proxy and a read without it last so long; return what they take by themselves."""
+    key, row = next((key, row) for key, row in sides.records().items() if key[0] == RULES and row["sys_created_by"] == "security.officer")
+    path = "/api/now/table/{0}/{1}".format(*key)
+    client = sides.target.client("edge.automation")
+    calls = {
+        "proxy_ms": lambda: client.patch(sides.proxy.url + path, json={"active": row["active"]}, timeout=10),  # changes nothing
+        "direct_ms": lambda: client.get(sides.target.url + path, timeout=10),
+    }
+    taken = {}
+    for name, call in calls.items():
+        times = []
+        for _number in range(60):
+            started = time.monotonic()
+            call().raise_for_status()
+            times.append((time.monotonic() - started) * 1000)
+        taken[name] = round(statistics.median(times[10:]), 1)
+    sides.proxy.knobs(latency_ms=max(0, ROUND_TRIP_MS - taken["proxy_ms"]))
+    sides.target.knobs(direct_latency_ms=max(0, ROUND_TRIP_MS - taken["direct_ms"]))
+    return taken
 
 
 def connections(sides: Sides) -> int:
@@ -117,9 +140,8 @@ def measure(records: int, sample: int) -> t.Dict[str, t.Any]:
         there = len([row for row in sides.records().values() if row["sys_created_by"] != "glide.maint"])
         configurations = records // 10
         sides.add_records(records - there - configurations, configurations)
-        sides.proxy.knobs(latency_ms=ROUND_TRIP_MS)
-        sides.target.knobs(direct_latency_ms=ROUND_TRIP_MS)
-        found = ours(sides, records)
+        taken = set_round_trip(sides)
+        found = dict(ours(sides, records), of_round_trip_by_lab=taken)
         say(json.dumps(found))
         found["loop_s"] = round(loop(sides, sample) * records, 1)
     finally:
