@@ -92,7 +92,8 @@ def commands_of(message: str) -> t.List[t.List[str]]:
 
 
 def do(bench: Bench, command: t.Sequence[str]) -> None:
-    done = subprocess.run([ANSIBLE_PLAYBOOK.with_name(command[0]), *command[1:]], env=environment(bench.collections), check=False, capture_output=True, text=True)
+    command = [str(ANSIBLE_PLAYBOOK.with_name(command[0])), *command[1:]]
+    done = subprocess.run(command, env=environment(bench.collections), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

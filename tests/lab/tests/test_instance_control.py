@@ -100,7 +100,8 @@ def test_resets(source, user, kind, committed):
     with pytest.raises(requests.ConnectionError):
         user.post(source.table("incident"), json={"number": kind})
     assert bool(source.find("incident", number=kind)) is committed
-    assert source.control("GET", "/requests")["requests"][-1]["status"] == 0
+    logged = source.control("GET", "/requests")["requests"][-1]
+    assert (logged["status"], logged["done"]) == (0, 201 if committed else None)
 
 
 def test_slow_html_unauthorized_and_partial_json(source, user):
@@ -119,6 +120,14 @@ def test_slow_html_unauthorized_and_partial_json(source, user):
     assert "Transaction cancelled: maximum execution time exceeded" in answer.text
     with pytest.raises(ValueError):
         answer.json()
+
+
+def test_an_ignored_query_brings_too_many_rows(source, user):
+    source.put("incident", {"number": "IGNORED1"}, {"number": "IGNORED2"})
+    query = source.table("incident?sysparm_query=number=IGNORED1&sysparm_fields=number")
+    source.control("POST", "/faults", {"kind": "ignore_query", "count": 1})
+    assert {"number": "IGNORED2"} in user.get(query).json()["result"]
+    assert user.get(query).json()["result"] == [{"number": "IGNORED1"}]
 
 
 def test_faults_can_be_withdrawn(source, user):

@@ -83,17 +83,21 @@ class Front:
         connection = self.server.open.get(request.protocol, 0)
         fault = self.instance.faults.strike(call.method, call.path)
         reply: Reply | None
+        done = None
         if fault and fault.before:
             reply = None if fault.kind == "reset_before" else fault.reply()
         else:
             if fault and fault.kind == "slow":
                 await asyncio.sleep(fault.seconds)
+            if fault and fault.kind == "ignore_query":  # as if every condition in it were one that the platform does not understand
+                call.query.pop("sysparm_query", None)
             reply = await self._answer(call)
+            done = reply.status if reply else None
             if fault and fault.kind == "reset_after":
                 reply = None
-            elif fault and fault.kind != "slow":
+            elif fault and fault.kind not in ("slow", "ignore_query"):
                 reply = fault.reply(reply)
-        self.instance.log_request(call, reply.status if reply else 0, connection, began)
+        self.instance.log_request(call, reply.status if reply else 0, connection, began, done)
         if reply is None:
             reset(request)
             reply = Reply(500)
