@@ -151,6 +151,11 @@ class Soak:
             self.look()
             self.counts["killed while records were off" if self.off() else "killed while none was off"] += 1
             return False
+        if process.returncode == -signal.SIGTERM:  # while it only read yet
+            self.look()
+            assert self.off() == was_off
+            self.counts["terminated before it began"] += 1
+            return False
         result = json.loads(output.splitlines()[-1])
         self.look()
         assert "Traceback" not in output.decode() + errors.decode(), (output, errors)
