@@ -240,6 +240,7 @@ class Going(t.NamedTuple):
     back: t.Dict[str, str]
     transport: str
     signature: t.Optional[str]
+    touched: bool  # Only C(back) is written, so that any new signature is a good one.
 
 
 class Journal:
@@ -306,7 +307,7 @@ class Journal:
         if "before" in line:
             self.before[key] = line["before"]
         elif "going" in line:
-            self.in_flight[key] = Going(line["going"], line["transport"], line["signature"])
+            self.in_flight[key] = Going(line["going"], line["transport"], line["signature"], line["touched"])
         else:
             self._settle(key, line["done"], line["renewed"])
 
@@ -329,9 +330,9 @@ class Journal:
         self._append(*({"table": r.table, "sys_id": r.sys_id, "name": r.name, "before": r.active} for r in records))
         self.before.update((record.key, record.active) for record in records)
 
-    def going(self, record: Record, transport: str, back: t.Mapping[str, str]) -> None:
-        """Announce that the record will be changed; C(back) are the values to put back."""
-        going = Going(dict(back), transport, record.signature)
+    def going(self, record: Record, transport: str, back: t.Mapping[str, str], touched: bool = False) -> None:
+        """Announce that the record will be changed; C(back) are the values to put back. C(touched): that they alone will be written."""
+        going = Going(dict(back), transport, record.signature, touched)
         self._append(
             {
                 "table": record.table,
@@ -340,6 +341,7 @@ class Journal:
                 "going": going.back,
                 "transport": going.transport,
                 "signature": going.signature,
+                "touched": going.touched,
             }
         )
         self.in_flight[record.key] = going
@@ -513,8 +515,8 @@ class Resigner:
             record = known[key]
             state = self._put_back(self.hands, record, going.back, TRANSPORTS[going.transport][0])
             renewed = is_renewed(going.signature, state)
-            # A touched record may have been signed just before: its content is the same, so a second touch could not prove it.
-            self.journal.settled(key, state if renewed and not record.active else None, record.active, renewed or None)
+            # A second touch could not prove that the first one signed the record.
+            self.journal.settled(key, state if renewed and going.touched else None, record.active, renewed or None)
             self.recovered.append(str(record))
         return bool(self.recovered)
 
@@ -699,7 +701,7 @@ class Resigner:
         that means nothing to a proxy is changed and put back.
         """
         layout = self.layouts[record.table]
-        self.journal.going(record, self.transport.name, {"active": "false"})
+        self.journal.going(record, self.transport.name, {"active": "false"}, touched=True)
         state = layout.state_of(self.transport.write(hands.edge, hands.direct, layout, record.sys_id, {"active": "false"}))
         if not state.shows({"active": "false"}):
             raise LeftOff(str(record), "it was inactive, and became active meanwhile.", "Somebody else is changing rules: run again.")

@@ -578,6 +578,28 @@ def test_killed_then_resumed(rules, tmp_path, when):
         assert first in ({"active": "true"}, {"active": "false"}) or "order" in first
 
 
+@pytest.mark.parametrize("inactive", ["touch", "toggle"])
+def test_a_record_in_hand_that_is_put_back_without_a_signature_is_signed_again(rules, tmp_path, monkeypatch, inactive):
+    """The run died after the write away, whose signature is new, and the write back was let through unsigned."""
+    row = next(row for row in rules.tables["sys_encryption_rule"].values() if row["name"] == "off")
+    away = {"order": "101"} if inactive == "touch" else {"active": "true"}
+    journal = Journal(str(tmp_path / "state"), "acmetest")
+    record = _resign.Record("sys_encryption_rule", row["sys_id"], "off", False, False, 0, _resign.digest(row["signature"]), {})
+    journal.going(record, "table_api", {name: row[name] for name in away})
+    journal.close()
+    rules.write("sys_encryption_rule", row, away, signed=True)
+    write, writes = rules.write, []
+
+    def first_unsigned(table, row, values, signed):
+        writes.append(values)
+        write(table, row, values, signed and len(writes) > 1)
+
+    monkeypatch.setattr(rules, "write", first_unsigned)
+    _result, trouble = do(rules, tmp_path / "state", inactive=inactive)
+    assert trouble is None
+    assert_as_before(rules)
+
+
 @pytest.mark.long
 def test_killed_again_and_again(rules, tmp_path):
     for number in range(30):
