@@ -736,8 +736,9 @@ class Resigner:
         if record.signature is None or away.signature is None:
             signed = away.mod_count > record.mod_count
         else:
-            # Both writes change what is signed, so both must change the signature.
-            signed = record.signature != away.signature != state.signature
+            # The write back changes what is signed. What the signature was before all this is no guide: a run that died may have left the one of
+            # the write away.
+            signed = away.signature != state.signature
         if not signed:
             raise NotSigned(str(record), "the write arrived, but its signature did not change.")
         return state
