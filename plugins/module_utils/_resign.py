@@ -499,6 +499,7 @@ class Resigner:
         self.stop = threading.Event()
         self._same_value_is_signed = False
         self._unproven = {}  # type: t.Dict[Key, t.Tuple[Record, State]]
+        self._signatures = {}  # type: t.Dict[Key, t.Optional[str]]
         self._touched = set()  # type: t.Set[Key]
 
     # From beginning to end
@@ -676,11 +677,13 @@ class Resigner:
     def _one(self, hands: Hands, record: Record) -> None:
         """Re-sign one record; again, if something passing got in the way."""
         for attempt in (1, 2, 3):
+            # An attempt that failed may have left another signature.
+            now = record._replace(signature=self._signatures.get(record.key, record.signature))
             try:
                 if record.active or self.settings.inactive == "toggle":
-                    state = self._there_and_back(hands, record, {"active": flag(not record.active)}, {"active": flag(record.active)})
+                    state = self._there_and_back(hands, now, {"active": flag(not record.active)}, {"active": flag(record.active)})
                 else:
-                    state = self._touch(hands, record)
+                    state = self._touch(hands, now)
                 break
             except Unproven:
                 return
@@ -727,9 +730,11 @@ class Resigner:
         except EdgeError:
             # It may have arrived, or arrive yet.
             state = self._put_back(hands, record, back, self.transport)
+            self._signatures[record.key] = state.signature
             self.journal.settled(record.key, renewed=is_renewed(record.signature, state) or None)
             raise
         state = self._put_back(hands, record, back, self.transport)
+        self._signatures[record.key] = state.signature
         self.journal.settled(record.key)
         if not away.shows(there):
             raise Dropped(str(record), "the write of {} was answered with success, but left out.".format(", ".join(there)))

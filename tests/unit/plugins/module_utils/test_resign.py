@@ -448,6 +448,26 @@ def test_a_storm_of_faults(rules, tmp_path, seed):
     assert_as_before(rules)
 
 
+@pytest.mark.parametrize("transport", ["table_api", "auto"])
+def test_the_signature_of_a_failed_attempt_is_not_taken_for_a_good_one(rules, tmp_path, monkeypatch, transport):
+    """The inactive canary: written as it is, then away, whose answer is lost, then back, which is let through unsigned."""
+    only_changes_are_signed(rules, monkeypatch)
+    write, writes = rules.write, []
+
+    def third_unsigned(table, row, values, signed):
+        writes.append(values)
+        write(table, row, values, signed and len(writes) != 3)
+
+    monkeypatch.setattr(rules, "write", third_unsigned)
+    if transport == "table_api":
+        rules.faults = [Fault("status_after", method="PATCH", status=500, after=1)]
+    _result, trouble = do(rules, tmp_path / "state", transport=transport, tables=["sys_encryption_rule"])
+    assert writes[2] == {"order": "100"} and trouble is None
+    rules.before = {key: row for key, row in rules.before.items() if key[0] == "sys_encryption_rule"}
+    rules.tables["sys_encryption_configuration"].clear()
+    assert_as_before(rules)
+
+
 def test_the_proxy_dies_for_good_while_a_record_is_off(rules, tmp_path):
     rules.faults = [Fault("reset_before", method="PATCH", proxy=True, after=6, count=None)]
     result, trouble = do(rules, tmp_path / "state", max_inactive=2, restore_timeout=0.5)
