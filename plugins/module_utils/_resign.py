@@ -14,40 +14,33 @@ The invariants, whatever dies when:
 - At the end every record is read from the instance itself and compared with what it was.
 """
 
-import errno
-import fcntl
-import hashlib
-import json
-import os
 import random
 import signal
 import threading
 import time
 import typing as t
 from contextlib import contextmanager
-from html.parser import HTMLParser
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Listing, NotFound, Query, Row, Table, flag, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign_journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import (
+    BASE_QUERY,
+    HARMLESS,
+    TABLES,
+    Key,
+    Layout,
+    Record,
+    State,
+    Survey,
+    refuse_undecided,
+    survey,
+)
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import NotFound, Row, Table, flag, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._transport import TRANSPORTS, Transport
 
-TABLES = ("sys_encryption_rule", "sys_encryption_configuration")
-# The base system brings rules signed with ServiceNow's key, but no configurations (KB0621218).
-TABLES_WITH_BASE_RECORDS = ("sys_encryption_rule",)
-KINDS = {"sys_encryption_rule": "rule", "sys_encryption_configuration": "configuration"}  # What the log of a proxy calls them.
-BASE_QUERY = "sys_created_by=glide.maint"
-BASE_AUTHORS = ("glide.maint", "maint", "system")
-# Fields that can be changed for a moment in a record that is off. The order comes first, because it is part of what is signed.
-HARMLESS = ("order", "description", "short_description", "comments")
 BACKOFF = 0.2  # seconds, doubled with every attempt
-SYSTEM_FIELDS = ("sys_mod_count", "sys_updated_on", "sys_created_by")
-
-Key = t.Tuple[str, str]
-
-
-class Undecided(EdgeError):
-    """It cannot be told which records are ServiceNow's own."""
 
 
 class NotSigned(EdgeError):
@@ -70,361 +63,6 @@ class Incomplete(EdgeError):
     """Not every record was re-signed."""
 
 
-class Record(t.NamedTuple):
-    """A rule or configuration as it was when it was read."""
-
-    table: str
-    sys_id: str
-    name: str
-    active: bool
-    base: bool
-    mod_count: int
-    signature: t.Optional[str]  # Its digest; None: may not be read.
-    harmless: t.Mapping[str, str]
-
-    @property
-    def key(self) -> Key:
-        return self.table, self.sys_id
-
-    def __str__(self) -> str:
-        return "{} {} ({})".format(self.table, self.name, self.sys_id)
-
-
-class Layout(t.NamedTuple):
-    """The columns of a table that matter here; they are not documented, so they are looked up."""
-
-    table: str
-    columns: t.FrozenSet[str]
-    signature: t.Optional[str]
-
-    @property
-    def harmless(self) -> t.List[str]:
-        return [name for name in HARMLESS if name in self.columns]
-
-    @property
-    def state_fields(self) -> t.List[str]:
-        return ["active", "sys_mod_count"] + ([self.signature] if self.signature else [])
-
-    def state_of(self, row: Row) -> "State":
-        signature = digest(row[self.signature]) if self.signature and self.signature in row else None
-        return State(row, int(row.get("sys_mod_count") or -1), signature)
-
-
-class State(t.NamedTuple):
-    """What a record looks like after a write."""
-
-    row: Row
-    mod_count: int
-    signature: t.Optional[str]
-
-    def shows(self, values: t.Mapping[str, str]) -> bool:
-        return all(self.row.get(name) == value for name, value in values.items())
-
-
-def digest(signature: str) -> str:
-    return hashlib.sha256(signature.encode("utf-8")).hexdigest()
-
-
-# Which records there are
-
-
-def layout_of(client: Client, table: str, signature_field: t.Optional[str]) -> t.Optional[Layout]:
-    """Return the layout of a table, or None when it is empty."""
-    listing = Table(client, table).list(limit=1)
-    if not listing.rows:
-        _refuse_hidden(client, table, listing)
-        return None
-    columns = frozenset(listing.rows[0])
-    found = [name for name in sorted(columns) if "signature" in name] if signature_field is None else [signature_field]
-    if signature_field is not None and signature_field not in columns:
-        raise EdgeError(table, "has no readable field {}.".format(signature_field), "It has {}.".format(", ".join(sorted(columns))))
-    return Layout(table, columns, found[0] if len(found) == 1 else None)
-
-
-def scan(client: Client, layout: Layout, base_query: str) -> t.List[Record]:
-    """Return all records of a table. The base query is answered here, so that the instance cannot ignore it."""
-    base = Query(base_query)
-    fields = ["active"] + list(SYSTEM_FIELDS) + sorted(base.fields)
-    more = ["name", "table", "column", "type"] + layout.harmless + ([layout.signature] if layout.signature else [])
-    listing = Table(client, layout.table).list("", fields, optional=more)
-    _refuse_hidden(client, layout.table, listing)
-    records = []
-    for row in listing.rows:
-        records.append(
-            Record(
-                table=layout.table,
-                sys_id=row["sys_id"],
-                name=row.get("name") or ".".join(filter(None, (row.get("table"), row.get("column") or row.get("type")))) or row["sys_id"],
-                active=row["active"] == "true",
-                base=base.holds(row),
-                mod_count=int(row["sys_mod_count"] or 0),
-                signature=digest(row[layout.signature]) if layout.signature and layout.signature in row else None,
-                harmless={name: row[name] for name in layout.harmless if name in row},
-            )
-        )
-    return records
-
-
-def _refuse_hidden(client: Client, table: str, listing: Listing) -> None:
-    if listing.hidden:
-        raise EdgeError(
-            table,
-            "{} of its records may not be read.".format(listing.hidden),
-            "Give {} read access to all of them: a record that is not seen is not re-signed.".format(client.credentials.username),
-        )
-
-
-def look_alikes(client: Client, layout: Layout, records: t.Iterable[Record]) -> t.List[Record]:
-    """Return the records that are not base ones by the query, but were made by an account of the base system."""
-    authors = Table(client, layout.table).list("sys_created_byIN" + ",".join(BASE_AUTHORS), ["sys_created_by"]).rows
-    suspicious = {row["sys_id"] for row in authors}
-    return [record for record in records if not record.base and record.sys_id in suspicious]
-
-
-def survey(client: Client, tables: t.Iterable[str], base_query: str, signature_field: t.Optional[str] = None) -> "Survey":
-    """Read all tables."""
-    layouts, records = {}, []  # type: t.Dict[str, Layout], t.List[Record]
-    for table in tables:
-        layout = layout_of(client, table, signature_field)
-        if layout is not None:
-            layouts[table] = layout
-            records.extend(scan(client, layout, base_query))
-    return Survey(layouts, records)
-
-
-def refuse_undecided(client: Client, found: "Survey", settings: "Settings") -> None:
-    """Refuse if it cannot be told which of the records to re-sign are ServiceNow's own."""
-    for table, layout in found.layouts.items():
-        records = [record for record in found.records if record.table == table]
-        doubtful = look_alikes(client, layout, records)
-        if settings.scope == "failing":
-            doubtful = [record for record in doubtful if settings.is_failing(record)]
-        elif not doubtful and table in TABLES_WITH_BASE_RECORDS and not any(record.base for record in records):
-            doubtful = records
-        if doubtful:
-            raise Undecided(
-                table,
-                "it cannot be told which of its records came with the base system: {!r} leaves out {} that look like it.".format(
-                    settings.base_query, len(doubtful)
-                ),
-                "Re-signing those would make them yours. Correct base_query, or set no_base_records if there are none.",
-                undecided=[{"table": record.table, "sys_id": record.sys_id, "name": record.name} for record in doubtful],
-            )
-
-
-class Survey(t.NamedTuple):
-    layouts: t.Dict[str, Layout]
-    records: t.List[Record]
-
-
-def prove_same_instance(direct: Client, edge: Client) -> str:
-    """Return the name of the instance, having asked it on both ways."""
-    if direct.url == edge.url:
-        raise EdgeError(edge.url, "is the address of the instance itself.", "Give the address of a proxy: only a proxy signs.")
-    names = [instance_name(client) for client in (direct, edge)]
-    if not all(names):
-        raise EdgeError(
-            direct.name, "its property instance_name cannot be read on both ways.", "Give the account read access to sys_properties."
-        )
-    if names[0] != names[1]:
-        raise EdgeError(edge.url, "is a proxy of {}, not of {}.".format(names[1], names[0]), "Correct proxy_url.")
-    return names[0]
-
-
-# The journal
-
-
-class Going(t.NamedTuple):
-    """What to put back in a record that is in hand, and what its signature was."""
-
-    back: t.Dict[str, str]
-    transport: str
-    signature: t.Optional[str]
-    touched: bool  # Only C(back) is written, so that any new signature is a good one.
-
-
-class Journal:
-    """The write-ahead journal of a run: JSON lines, each on disk before what it announces happens."""
-
-    def __init__(self, path: str, instance: str, check: bool = False) -> None:
-        self.path = path
-        self._check = check
-        self.in_flight = {}  # type: t.Dict[Key, Going]
-        self.done = {}  # type: t.Dict[Key, t.Dict[str, t.Any]]
-        self.before = {}  # type: t.Dict[Key, bool]
-        # Whether a record got another signature than it had, and whether one got the same: then it had this proxy's already.
-        self.renewed = self.confirmed = False
-        self._lock = threading.Lock()
-        self._file = None  # type: t.Any
-        if check and not os.path.exists(path):
-            return
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-        try:
-            self._claim()
-            self._load(instance)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise EdgeError(self.path, "another run is using it.", "Wait until that one has ended.") from None
-        if not self._check:
-            os.fchmod(self._file.fileno(), 0o600)
-
-    def _load(self, instance: str) -> None:
-        data = self._file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data) and not self._check:
-            # A line that the crash cut off announced something that had not begun.
-            self._file.truncate(whole)
-        lines = data[:whole].splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                self._replay(json.loads(line.decode("utf-8")), instance)
-            except (ValueError, KeyError, TypeError):
-                raise EdgeError(self.path, "line {} is none of this journal.".format(number), "Give another state_file.") from None
-        if not lines and not self._check:
-            self._append({"instance": instance, "format": 1})
-            folder = os.open(os.path.dirname(os.path.abspath(self.path)), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _replay(self, line: t.Dict[str, t.Any], instance: str) -> None:
-        if "format" in line:
-            if line["format"] != 1 or line["instance"] != instance:
-                raise EdgeError(
-                    self.path, "is of the instance {}, not of {}.".format(line["instance"], instance), "Give another state_file."
-                )
-            return
-        key = (line["table"], line["sys_id"])
-        if "before" in line:
-            self.before[key] = line["before"]
-        elif "going" in line:
-            self.in_flight[key] = Going(line["going"], line["transport"], line["signature"], line["touched"])
-        else:
-            self._settle(key, line["done"], line["renewed"])
-
-    def _settle(self, key: Key, done: t.Optional[t.Dict[str, t.Any]], renewed: t.Optional[bool]) -> None:
-        self.in_flight.pop(key, None)
-        self.renewed = self.renewed or renewed is True
-        self.confirmed = self.confirmed or renewed is False
-        if done is not None:
-            self.done[key] = done
-
-    def _append(self, *lines: t.Dict[str, t.Any], **options: bool) -> None:
-        data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode("utf-8")
-        with self._lock:
-            self._file.write(data)
-        if options.get("durable", True):
-            os.fsync(self._file.fileno())
-
-    def remember(self, records: t.Iterable[Record]) -> None:
-        """Note what the records are before anything is changed."""
-        self._append(*({"table": r.table, "sys_id": r.sys_id, "name": r.name, "before": r.active} for r in records))
-        self.before.update((record.key, record.active) for record in records)
-
-    def going(self, record: Record, transport: str, back: t.Mapping[str, str], touched: bool = False) -> None:
-        """Announce that the record will be changed; C(back) are the values to put back. C(touched): that they alone will be written."""
-        going = Going(dict(back), transport, record.signature, touched)
-        self._append(
-            {
-                "table": record.table,
-                "sys_id": record.sys_id,
-                "name": record.name,
-                "going": going.back,
-                "transport": going.transport,
-                "signature": going.signature,
-                "touched": going.touched,
-            }
-        )
-        self.in_flight[record.key] = going
-
-    def settled(self, key: Key, state: t.Optional[State] = None, active: bool = False, renewed: t.Optional[bool] = None) -> None:
-        """Note that the record is what it was; with a state: and newly signed. C(renewed) says whether its signature is another one now."""
-        done = None if state is None else {"mod_count": state.mod_count, "signature": state.signature, "active": active}
-        # If a crash loses this line, the record is merely done again.
-        self._append({"table": key[0], "sys_id": key[1], "done": done, "renewed": renewed}, durable=False)
-        self._settle(key, done, renewed)
-
-    def is_done(self, record: Record) -> bool:
-        """Say whether the record was re-signed, and nobody has changed it since."""
-        return self.done.get(record.key) == {"mod_count": record.mod_count, "signature": record.signature, "active": record.active}
-
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-
-
-# The transports
-
-
-class TableApi:
-    """PATCH of the Table API."""
-
-    name = "table_api"
-
-    def write(self, edge: Client, direct: Client, layout: Layout, sys_id: str, values: t.Mapping[str, str]) -> Row:
-        fields = sorted(set(layout.state_fields) | set(values) | {"sys_id"})
-        path = "/api/now/table/{}/{}".format(layout.table, sys_id)
-        params = {"sysparm_fields": ",".join(fields), "sysparm_exclude_reference_link": "true"}
-        row = edge.send_json("PATCH", path, values, params).get("result")
-        if isinstance(row, dict) and row.get("sys_id") == sys_id and all(name in row for name in fields):
-            return {name: str(row[name]) for name in fields}
-        return Table(direct, layout.table).get(sys_id, fields)
-
-
-class Form:
-    """What the form view of a browser does: fetch the form with its token, post it."""
-
-    name = "form"
-
-    def write(self, edge: Client, direct: Client, layout: Layout, sys_id: str, values: t.Mapping[str, str]) -> Row:
-        path = "/{}.do".format(layout.table)
-        page = edge.request("GET", path, {"sys_id": sys_id}, headers={"Accept": "text/html"})
-        form = _hidden_inputs(page.body.decode("utf-8", "replace"))
-        if "sysparm_ck" not in form:
-            raise NotTheApi(
-                "GET {}{}".format(edge.name, path),
-                "the form carries no sysparm_ck.",
-                "The session may not see the form.",
-                transient=False,
-            )
-        form.update(("{}.{}".format(layout.table, name), value) for name, value in values.items())
-        form.update(sys_target=layout.table, sys_uniqueValue=sys_id, sys_action="sysverb_update")
-        edge.request("POST", path, data=form, headers={"Accept": "text/html"}, redirects=True)
-        # The answer is a page or a redirect whatever happened, so only the record tells.
-        return Table(direct, layout.table).get(sys_id, sorted(set(layout.state_fields) | set(values)))
-
-
-Transport = t.Union[TableApi, Form]
-TABLE_API, FORM = TableApi(), Form()
-TRANSPORTS = {"table_api": (TABLE_API,), "form": (FORM,), "auto": (TABLE_API, FORM)}  # type: t.Dict[str, t.Tuple[Transport, ...]]
-
-
-def _hidden_inputs(page: str) -> t.Dict[str, str]:
-    found = {}  # type: t.Dict[str, str]
-
-    class Parser(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: t.List[t.Tuple[str, t.Optional[str]]]) -> None:
-            values = dict(attrs)
-            name = values.get("name")
-            if tag == "input" and name and values.get("type") == "hidden":
-                found[name] = values.get("value") or ""
-
-    Parser().feed(page)
-    return found
-
-
-# The work
-
-
 class Settings(t.NamedTuple):
     scope: str = "customer"  # customer, failing or all
     failing: t.FrozenSet[t.Tuple[str, str]] = frozenset()  # kind and name, for the scope failing
@@ -439,7 +77,11 @@ class Settings(t.NamedTuple):
     restore_timeout: float = 600.0
 
     def is_failing(self, record: Record) -> bool:
-        return (KINDS.get(record.table, ""), record.name) in self.failing
+        return (record.kind, record.name) in self.failing
+
+    def named(self, records: t.Iterable[Record]) -> t.Optional[t.Set[Key]]:
+        """Return which of the records the scope names; None if it names none."""
+        return {record.key for record in records if self.is_failing(record)} if self.scope == "failing" else None
 
 
 class Outcome(t.NamedTuple):
@@ -564,7 +206,7 @@ class Resigner:
                 self.outcomes[record.key] = Outcome(record, skipped=reason, error=error)
             else:
                 todo.append(record)
-        for kind, name in sorted(self.settings.failing - {(KINDS.get(record.table, ""), record.name) for record in survey.records}):
+        for kind, name in sorted(self.settings.failing - {(record.kind, record.name) for record in survey.records}):
             self.warnings.append(
                 "There is no {} {}. If it was deleted, emptying the cache of each proxy is all it needs.".format(kind, name)
             )
@@ -833,6 +475,20 @@ class Resigner:
         self.outcomes[record.key] = outcome._replace(resigned=False, error=outcome.error or error)
 
 
+def prove_same_instance(direct: Client, edge: Client) -> str:
+    """Return the name of the instance, having asked it on both ways."""
+    if direct.url == edge.url:
+        raise EdgeError(edge.url, "is the address of the instance itself.", "Give the address of a proxy: only a proxy signs.")
+    names = [instance_name(client) for client in (direct, edge)]
+    if not all(names):
+        raise EdgeError(
+            direct.name, "its property instance_name cannot be read on both ways.", "Give the account read access to sys_properties."
+        )
+    if names[0] != names[1]:
+        raise EdgeError(edge.url, "is a proxy of {}, not of {}.".format(names[1], names[0]), "Correct proxy_url.")
+    return names[0]
+
+
 def choose_canaries(todo: t.Sequence[Record]) -> t.List[Record]:
     """Return the records to try first: of each table an inactive one, then an active one, since different rights may guard them."""
     chosen = []
@@ -891,7 +547,7 @@ def resign(
     instance = prove_same_instance(direct, edge)
     found = survey(direct, settings.tables, settings.base_query, settings.signature_field)
     if not settings.no_base_records:
-        refuse_undecided(direct, found, settings)
+        refuse_undecided(direct, found, settings.base_query, settings.named(found.records))
     journal = Journal(state_file, instance, check)
     try:
         resigner = Resigner(direct, edge, journal, settings, progress)

@@ -277,7 +277,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec, proxy_client, proxy_spec
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, TABLES, Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY, TABLES
 
 
 def run(params, check):

@@ -24,7 +24,7 @@ import pytest
 from ansible_collections.edge_encryption.clone.tests.integration.sides import CONFIGURATIONS, RULES, Sides, assert_resigned
 from edgelab.proxy.testing import Keystores
 
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "2"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 MAX_INACTIVE = 3
 ATTEMPTS = 8
@@ -51,7 +51,7 @@ FAULTS = {
     "ignored query": {"kind": "ignore_query", "method": "GET"},
 }
 AT_PROXY = ("429 with Retry-After", "401", "500", "200 with HTML", "200 with half JSON", "reset before", "reset after")
-DEATHS = ("module killed", "module terminated", "proxy killed")
+DEATHS = ("module killed", "module terminated", "proxy killed", None)
 
 
 class Soak:
@@ -75,11 +75,11 @@ class Soak:
         by_form = self.chance.random() < 0.25
         self.sides.proxy.knobs(sign_rest=not by_form)
         self.counts["rounds by form" if by_form else "rounds by table_api"] += 1
-        death = self.chance.choice(DEATHS)
+        deaths = ["module killed", self.chance.choice(DEATHS)]
         for attempt in range(ATTEMPTS):
             if attempt < 2:
                 self.order_faults()
-            green = self.attempt(self.folder / "state-{}".format(number), death if attempt == 0 else None)
+            green = self.attempt(self.folder / "state-{}".format(number), deaths.pop(0) if deaths else None)
             self.count_faults()
             if green:
                 break
@@ -220,15 +220,16 @@ def sides(tmp_path_factory):
     made.close()
 
 
-def test_faults_at_random_instants(sides, tmp_path):
+@pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(30, marks=pytest.mark.long)])
+def test_faults_at_random_instants(sides, tmp_path, rounds):
     soak = Soak(sides, tmp_path)
-    for number in range(ROUNDS):
+    for number in range(rounds):
         soak.round(number)
-        if ROUNDS > 20 and number % 10 == 9:
+        if rounds > 20 and number % 10 == 9:
             sys.__stdout__.write("{} rounds survived\n".format(number + 1))
             sys.__stdout__.flush()
     if "SOAK_REPORT" in os.environ:
-        report = {"rounds": ROUNDS, "seed": SEED, "records": len(soak.before), "max_inactive": MAX_INACTIVE, "most_inactive": soak.most_off}
+        report = {"rounds": rounds, "seed": SEED, "records": len(soak.before), "max_inactive": MAX_INACTIVE, "most_inactive": soak.most_off}
         report.update(struck=dict(sorted(soak.struck.items())), struck_in_all=sum(soak.struck.values()), counts=dict(sorted(soak.counts.items())))
         pathlib.Path(os.environ["SOAK_REPORT"]).write_text(json.dumps(report, indent=2) + "\n")
     assert soak.struck and 0 < soak.most_off <= MAX_INACTIVE

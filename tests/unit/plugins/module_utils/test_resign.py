@@ -14,11 +14,13 @@ import time
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign, _rules
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Journal, Settings, Undecided, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign_journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import Undecided
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import SIGNED, Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 
@@ -604,7 +606,7 @@ def test_a_record_in_hand_that_is_put_back_without_a_signature_is_signed_again(r
     row = next(row for row in rules.tables["sys_encryption_rule"].values() if row["name"] == "off")
     away = {"order": "101"} if inactive == "touch" else {"active": "true"}
     journal = Journal(str(tmp_path / "state"), "acmetest")
-    record = _resign.Record("sys_encryption_rule", row["sys_id"], "off", False, False, 0, _resign.digest(row["signature"]), {})
+    record = _rules.Record("sys_encryption_rule", row["sys_id"], "off", False, False, 0, _rules.digest(row["signature"]), {})
     journal.going(record, "table_api", {name: row[name] for name in away})
     journal.close()
     rules.write("sys_encryption_rule", row, away, signed=True)
