@@ -253,7 +253,7 @@ class Resigner:
     def _no_canary(self, record: Record, failures: t.Sequence[t.Tuple[str, EdgeError]]) -> EdgeError:
         return EdgeError(
             "canary {}".format(record),
-            "it could not be re-signed, so nothing else was touched. {}".format(" ".join("By {}: {}".format(*each) for each in failures)),
+            "it could not be re-signed, so only canaries were touched. {}".format(" ".join("By {}: {}".format(*each) for each in failures)),
             _explain(failures[0][1]),
             canary={"table": record.table, "sys_id": record.sys_id, "name": record.name},
         )
@@ -524,7 +524,7 @@ def harmless_change(record: Record) -> t.Optional[t.Tuple[t.Dict[str, str], t.Di
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, NotSigned):
+    if isinstance(error, NotSigned) and not isinstance(error, Unproven):
         return (
             "Writes by this transport are not signed here. Try another transport; or do it in the form view through the proxy, "
             "record by record (KB0621218)."

@@ -12,7 +12,7 @@ description:
   - It does what KB0621218 ("failed signature validation") tells to do by hand, record by record. It turns C(Active) off and on again,
     through the address of a proxy.
   - Before anything else, records are re-signed one at a time as canaries, of each table an inactive and an active one. Unless each of them
-    then carries a new signature, nothing else is touched and the module fails with the reason.
+    then carries a new signature, only these are touched and the module fails with the reason.
   - No more than O(max_inactive) records are off at any moment, and each is journaled in O(state_file) before it is touched. Run again
     with the same file after a crash, and the records that were off are turned on before anything else happens. SIGTERM and SIGINT end
     the run after the records in hand.

@@ -120,7 +120,7 @@ def test_resign_without_elevation(sides, run, tmp_path, refusal):
     before = sides.records()
     sides.target.knobs(elevation_required=True, elevation_refusal=refusal)
     result = run("edge_rule_resign", sides.resign(tmp_path, inactive="skip"))
-    assert result.failed and "nothing else was touched" in result["msg"] and "elevated" in result["msg"]
+    assert result.failed and "only canaries were touched" in result["msg"] and "elevated" in result["msg"]
     assert sides.records() == before
 
 
