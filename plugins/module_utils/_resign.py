@@ -14,43 +14,41 @@ The invariants, whatever dies when:
 - At the end every record is read from the instance itself and compared with what it was.
 """
 
-import errno
-import fcntl
-import hashlib
-import json
-import os
 import random
 import signal
 import threading
 import time
 import typing as t
 from contextlib import contextmanager
-from html.parser import HTMLParser
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Listing, NotFound, Query, Row, Table, flag, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign_journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import (
+    BASE_QUERY,
+    HARMLESS,
+    TABLES,
+    Key,
+    Layout,
+    Record,
+    State,
+    Survey,
+    refuse_undecided,
+    survey,
+)
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import NotFound, Row, Table, flag, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._transport import TRANSPORTS, Transport
 
-TABLES = ("sys_encryption_rule", "sys_encryption_configuration")
-# The base system brings rules signed with ServiceNow's key, but no configurations (KB0621218).
-TABLES_WITH_BASE_RECORDS = ("sys_encryption_rule",)
-BASE_QUERY = "sys_created_by=glide.maint"
-BASE_AUTHORS = ("glide.maint", "maint", "system")
-# Fields that can be changed for a moment in a record that is off. The order comes first, because it is part of what is signed.
-HARMLESS = ("order", "description", "short_description", "comments")
 BACKOFF = 0.2  # seconds, doubled with every attempt
-SYSTEM_FIELDS = ("sys_mod_count", "sys_updated_on", "sys_created_by")
-
-Key = t.Tuple[str, str]
-
-
-class Undecided(EdgeError):
-    """It cannot be told which records are ServiceNow's own."""
 
 
 class NotSigned(EdgeError):
     """A write arrived, but no signature was made."""
+
+
+class Unproven(NotSigned):
+    """A write changed nothing: either it was not signed, or the record carried this very signature already."""
 
 
 class Dropped(EdgeError):
@@ -65,353 +63,9 @@ class Incomplete(EdgeError):
     """Not every record was re-signed."""
 
 
-class Record(t.NamedTuple):
-    """A rule or configuration as it was when it was read."""
-
-    table: str
-    sys_id: str
-    name: str
-    active: bool
-    base: bool
-    mod_count: int
-    signature: t.Optional[str]  # Its digest; None: may not be read.
-    harmless: t.Mapping[str, str]
-
-    @property
-    def key(self) -> Key:
-        return self.table, self.sys_id
-
-    def __str__(self) -> str:
-        return "{} {} ({})".format(self.table, self.name, self.sys_id)
-
-
-class Layout(t.NamedTuple):
-    """The columns of a table that matter here; they are not documented, so they are looked up."""
-
-    table: str
-    columns: t.FrozenSet[str]
-    signature: t.Optional[str]
-
-    @property
-    def harmless(self) -> t.List[str]:
-        return [name for name in HARMLESS if name in self.columns]
-
-    @property
-    def state_fields(self) -> t.List[str]:
-        return ["active", "sys_mod_count"] + ([self.signature] if self.signature else [])
-
-    def state_of(self, row: Row) -> "State":
-        signature = digest(row[self.signature]) if self.signature and self.signature in row else None
-        return State(row, int(row.get("sys_mod_count") or -1), signature)
-
-
-class State(t.NamedTuple):
-    """What a record looks like after a write."""
-
-    row: Row
-    mod_count: int
-    signature: t.Optional[str]
-
-    def shows(self, values: t.Mapping[str, str]) -> bool:
-        return all(self.row.get(name) == value for name, value in values.items())
-
-
-def digest(signature: str) -> str:
-    return hashlib.sha256(signature.encode("utf-8")).hexdigest()
-
-
-# Which records there are
-
-
-def layout_of(client: Client, table: str, signature_field: t.Optional[str]) -> t.Optional[Layout]:
-    """Return the layout of a table, or None when it is empty."""
-    listing = Table(client, table).list(limit=1)
-    if not listing.rows:
-        _refuse_hidden(client, table, listing)
-        return None
-    columns = frozenset(listing.rows[0])
-    found = [name for name in sorted(columns) if "signature" in name] if signature_field is None else [signature_field]
-    if signature_field is not None and signature_field not in columns:
-        raise EdgeError(table, "has no readable field {}.".format(signature_field), "It has {}.".format(", ".join(sorted(columns))))
-    return Layout(table, columns, found[0] if len(found) == 1 else None)
-
-
-def scan(client: Client, layout: Layout, base_query: str) -> t.List[Record]:
-    """Return all records of a table. The base query is answered here, so that the instance cannot ignore it."""
-    base = Query(base_query)
-    fields = ["active"] + list(SYSTEM_FIELDS) + sorted(base.fields)
-    more = ["name", "table", "column", "type"] + layout.harmless + ([layout.signature] if layout.signature else [])
-    listing = Table(client, layout.table).list("", fields, optional=more)
-    _refuse_hidden(client, layout.table, listing)
-    records = []
-    for row in listing.rows:
-        records.append(
-            Record(
-                table=layout.table,
-                sys_id=row["sys_id"],
-                name=row.get("name") or ".".join(row[part] for part in ("table", "column") if row.get(part)) or row["sys_id"],
-                active=row["active"] == "true",
-                base=base.holds(row),
-                mod_count=int(row["sys_mod_count"] or 0),
-                signature=digest(row[layout.signature]) if layout.signature and layout.signature in row else None,
-                harmless={name: row[name] for name in layout.harmless if name in row},
-            )
-        )
-    return records
-
-
-def _refuse_hidden(client: Client, table: str, listing: Listing) -> None:
-    if listing.hidden:
-        raise EdgeError(
-            table,
-            "{} of its records may not be read.".format(listing.hidden),
-            "Give {} read access to all of them: a record that is not seen is not re-signed.".format(client.credentials.username),
-        )
-
-
-def look_alikes(client: Client, layout: Layout, records: t.Iterable[Record]) -> t.List[Record]:
-    """Return the records that are not base ones by the query, but were made by an account of the base system."""
-    authors = Table(client, layout.table).list("sys_created_byIN" + ",".join(BASE_AUTHORS), ["sys_created_by"]).rows
-    suspicious = {row["sys_id"] for row in authors}
-    return [record for record in records if not record.base and record.sys_id in suspicious]
-
-
-def survey(client: Client, tables: t.Iterable[str], base_query: str, signature_field: t.Optional[str] = None) -> "Survey":
-    """Read all tables."""
-    layouts, records = {}, []  # type: t.Dict[str, Layout], t.List[Record]
-    for table in tables:
-        layout = layout_of(client, table, signature_field)
-        if layout is not None:
-            layouts[table] = layout
-            records.extend(scan(client, layout, base_query))
-    return Survey(layouts, records)
-
-
-def refuse_undecided(client: Client, found: "Survey", base_query: str) -> None:
-    """Refuse if it cannot be told which records are ServiceNow's own."""
-    for table, layout in found.layouts.items():
-        records = [record for record in found.records if record.table == table]
-        doubtful = look_alikes(client, layout, records)
-        if not doubtful and table in TABLES_WITH_BASE_RECORDS and not any(record.base for record in records):
-            doubtful = records
-        if doubtful:
-            raise Undecided(
-                table,
-                "it cannot be told which of its records came with the base system: {!r} leaves out {} that look like it.".format(
-                    base_query, len(doubtful)
-                ),
-                "Re-signing those would make them yours. Correct base_query, or set no_base_records if there are none.",
-                undecided=[{"table": record.table, "sys_id": record.sys_id, "name": record.name} for record in doubtful],
-            )
-
-
-class Survey(t.NamedTuple):
-    layouts: t.Dict[str, Layout]
-    records: t.List[Record]
-
-
-def prove_same_instance(direct: Client, edge: Client) -> str:
-    """Return the name of the instance, having asked it on both ways."""
-    if direct.url == edge.url:
-        raise EdgeError(edge.url, "is the address of the instance itself.", "Give the address of a proxy: only a proxy signs.")
-    names = [instance_name(client) for client in (direct, edge)]
-    if not all(names):
-        raise EdgeError(
-            direct.name, "its property instance_name cannot be read on both ways.", "Give the account read access to sys_properties."
-        )
-    if names[0] != names[1]:
-        raise EdgeError(edge.url, "is a proxy of {}, not of {}.".format(names[1], names[0]), "Correct proxy_url.")
-    return names[0]
-
-
-# The journal
-
-
-class Going(t.NamedTuple):
-    """What to put back in a record that is in hand, and what its signature was."""
-
-    back: t.Dict[str, str]
-    transport: str
-    signature: t.Optional[str]
-
-
-class Journal:
-    """The write-ahead journal of a run: JSON lines, each on disk before what it announces happens."""
-
-    def __init__(self, path: str, instance: str, check: bool = False) -> None:
-        self.path = path
-        self._check = check
-        self.in_flight = {}  # type: t.Dict[Key, Going]
-        self.done = {}  # type: t.Dict[Key, t.Dict[str, t.Any]]
-        self.before = {}  # type: t.Dict[Key, bool]
-        self._lock = threading.Lock()
-        self._file = None  # type: t.Any
-        if check and not os.path.exists(path):
-            return
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-        try:
-            self._claim()
-            self._load(instance)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise EdgeError(self.path, "another run is using it.", "Wait until that one has ended.") from None
-        if not self._check:
-            os.fchmod(self._file.fileno(), 0o600)
-
-    def _load(self, instance: str) -> None:
-        data = self._file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data) and not self._check:
-            # A line that the crash cut off announced something that had not begun.
-            self._file.truncate(whole)
-        lines = data[:whole].splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                self._replay(json.loads(line.decode("utf-8")), instance)
-            except (ValueError, KeyError, TypeError):
-                raise EdgeError(self.path, "line {} is none of this journal.".format(number), "Give another state_file.") from None
-        if not lines and not self._check:
-            self._append({"instance": instance, "format": 1})
-            folder = os.open(os.path.dirname(os.path.abspath(self.path)), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _replay(self, line: t.Dict[str, t.Any], instance: str) -> None:
-        if "format" in line:
-            if line["format"] != 1 or line["instance"] != instance:
-                raise EdgeError(
-                    self.path, "is of the instance {}, not of {}.".format(line["instance"], instance), "Give another state_file."
-                )
-            return
-        key = (line["table"], line["sys_id"])
-        if "before" in line:
-            self.before[key] = line["before"]
-        elif "going" in line:
-            self.in_flight[key] = Going(line["going"], line["transport"], line["signature"])
-        else:
-            self.in_flight.pop(key, None)
-            if line["done"] is not None:
-                self.done[key] = line["done"]
-
-    def _append(self, *lines: t.Dict[str, t.Any], **options: bool) -> None:
-        data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode("utf-8")
-        with self._lock:
-            self._file.write(data)
-        if options.get("durable", True):
-            os.fsync(self._file.fileno())
-
-    def remember(self, records: t.Iterable[Record]) -> None:
-        """Note what the records are before anything is changed."""
-        self._append(*({"table": r.table, "sys_id": r.sys_id, "name": r.name, "before": r.active} for r in records))
-        self.before.update((record.key, record.active) for record in records)
-
-    def going(self, record: Record, transport: str, back: t.Mapping[str, str]) -> None:
-        """Announce that the record will be changed; C(back) are the values to put back."""
-        going = Going(dict(back), transport, record.signature)
-        self._append(
-            {
-                "table": record.table,
-                "sys_id": record.sys_id,
-                "name": record.name,
-                "going": going.back,
-                "transport": going.transport,
-                "signature": going.signature,
-            }
-        )
-        self.in_flight[record.key] = going
-
-    def settled(self, key: Key, state: t.Optional[State] = None, active: bool = False) -> None:
-        """Note that the record is what it was; with a state: and newly signed."""
-        done = None if state is None else {"mod_count": state.mod_count, "signature": state.signature, "active": active}
-        # If a crash loses this line, the record is merely done again.
-        self._append({"table": key[0], "sys_id": key[1], "done": done}, durable=False)
-        self.in_flight.pop(key, None)
-        if done is not None:
-            self.done[key] = done
-
-    def is_done(self, record: Record) -> bool:
-        """Say whether the record was re-signed, and nobody has changed it since."""
-        return self.done.get(record.key) == {"mod_count": record.mod_count, "signature": record.signature, "active": record.active}
-
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-
-
-# The transports
-
-
-class TableApi:
-    """PATCH of the Table API."""
-
-    name = "table_api"
-
-    def write(self, edge: Client, direct: Client, layout: Layout, sys_id: str, values: t.Mapping[str, str]) -> Row:
-        fields = sorted(set(layout.state_fields) | set(values) | {"sys_id"})
-        path = "/api/now/table/{}/{}".format(layout.table, sys_id)
-        params = {"sysparm_fields": ",".join(fields), "sysparm_exclude_reference_link": "true"}
-        row = edge.send_json("PATCH", path, values, params).get("result")
-        if isinstance(row, dict) and row.get("sys_id") == sys_id and all(name in row for name in fields):
-            return {name: str(row[name]) for name in fields}
-        return Table(direct, layout.table).get(sys_id, fields)
-
-
-class Form:
-    """What the form view of a browser does: fetch the form with its token, post it."""
-
-    name = "form"
-
-    def write(self, edge: Client, direct: Client, layout: Layout, sys_id: str, values: t.Mapping[str, str]) -> Row:
-        path = "/{}.do".format(layout.table)
-        page = edge.request("GET", path, {"sys_id": sys_id}, headers={"Accept": "text/html"})
-        form = _hidden_inputs(page.body.decode("utf-8", "replace"))
-        if "sysparm_ck" not in form:
-            raise NotTheApi(
-                "GET {}{}".format(edge.name, path),
-                "the form carries no sysparm_ck.",
-                "The session may not see the form.",
-                transient=False,
-            )
-        form.update(("{}.{}".format(layout.table, name), value) for name, value in values.items())
-        form.update(sys_target=layout.table, sys_uniqueValue=sys_id, sys_action="sysverb_update")
-        edge.request("POST", path, data=form, headers={"Accept": "text/html"}, redirects=True)
-        # The answer is a page or a redirect whatever happened, so only the record tells.
-        return Table(direct, layout.table).get(sys_id, sorted(set(layout.state_fields) | set(values)))
-
-
-Transport = t.Union[TableApi, Form]
-TABLE_API, FORM = TableApi(), Form()
-TRANSPORTS = {"table_api": (TABLE_API,), "form": (FORM,), "auto": (TABLE_API, FORM)}  # type: t.Dict[str, t.Tuple[Transport, ...]]
-
-
-def _hidden_inputs(page: str) -> t.Dict[str, str]:
-    found = {}  # type: t.Dict[str, str]
-
-    class Parser(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: t.List[t.Tuple[str, t.Optional[str]]]) -> None:
-            values = dict(attrs)
-            name = values.get("name")
-            if tag == "input" and name and values.get("type") == "hidden":
-                found[name] = values.get("value") or ""
-
-    Parser().feed(page)
-    return found
-
-
-# The work
-
-
 class Settings(t.NamedTuple):
+    scope: str = "customer"  # customer, failing or all
+    failing: t.FrozenSet[t.Tuple[str, str]] = frozenset()  # kind and name, for the scope failing
     tables: t.Sequence[str] = TABLES
     base_query: str = BASE_QUERY
     no_base_records: bool = False
@@ -421,6 +75,13 @@ class Settings(t.NamedTuple):
     transport: str = "auto"
     signature_required: bool = True
     restore_timeout: float = 600.0
+
+    def is_failing(self, record: Record) -> bool:
+        return (record.kind, record.name) in self.failing
+
+    def named(self, records: t.Iterable[Record]) -> t.Optional[t.Set[Key]]:
+        """Return which of the records the scope names; None if it names none."""
+        return {record.key for record in records if self.is_failing(record)} if self.scope == "failing" else None
 
 
 class Outcome(t.NamedTuple):
@@ -452,8 +113,11 @@ class Hands:
     """The two sessions of one worker: it writes through the proxy, and in doubt reads from the instance itself."""
 
     def __init__(self, direct: Client, edge: Client) -> None:
-        self.direct = direct.sibling()
-        self.edge = edge.sibling()
+        self.direct = direct
+        self.edge = edge
+
+    def sibling(self) -> "Hands":
+        return Hands(self.direct.sibling(), self.edge.sibling())
 
     def close(self) -> None:
         self.direct.close()
@@ -464,8 +128,7 @@ class Resigner:
     """Does the work over one survey."""
 
     def __init__(self, direct: Client, edge: Client, journal: Journal, settings: Settings, progress: Progress) -> None:
-        self.direct = direct
-        self.edge = edge
+        self.hands = Hands(direct, edge)  # of the main thread, and of the first worker while that waits
         self.journal = journal
         self.settings = settings
         self.progress = progress
@@ -477,6 +140,8 @@ class Resigner:
         self.trouble = None  # type: t.Optional[BaseException]
         self.stop = threading.Event()
         self._same_value_is_signed = False
+        self._unproven = {}  # type: t.Dict[Key, t.Tuple[Record, State]]
+        self._signatures = {}  # type: t.Dict[Key, t.Optional[str]]
         self._touched = set()  # type: t.Set[Key]
 
     # From beginning to end
@@ -485,21 +150,17 @@ class Resigner:
         """Put back first what a killed run had in hand. Return whether there was anything."""
         self.layouts = survey.layouts
         known = {record.key: record for record in survey.records}
-        hands = Hands(self.direct, self.edge)
-        try:
-            for key, going in sorted(self.journal.in_flight.items()):
-                if key not in known:
-                    self.warnings.append("{} {} was in hand when a run died, and is gone.".format(*key))
-                    self.journal.settled(key)
-                    continue
-                record = known[key]
-                state = self._put_back(hands, record, going.back, TRANSPORTS[going.transport][0])
-                # A touched record may have been signed just before: its content is the same, so a second touch could not prove it.
-                signed = not record.active and state.signature is not None and state.signature != going.signature
-                self.journal.settled(key, state if signed else None, record.active)
-                self.recovered.append(str(record))
-        finally:
-            hands.close()
+        for key, going in sorted(self.journal.in_flight.items()):
+            if key not in known:
+                self.warnings.append("{} {} was in hand when a run died, and is gone.".format(*key))
+                self.journal.settled(key)
+                continue
+            record = known[key]
+            state = self._put_back(self.hands, record, going.back, TRANSPORTS[going.transport][0])
+            renewed = is_renewed(going.signature, state)
+            # A second touch could not prove that the first one signed the record.
+            self.journal.settled(key, state if renewed and going.touched else None, record.active, renewed or None)
+            self.recovered.append(str(record))
         return bool(self.recovered)
 
     def run(self, survey: Survey) -> None:
@@ -518,6 +179,7 @@ class Resigner:
             canaries = choose_canaries(todo)
             self._prove(canaries)
             self._work([record for record in todo if record not in canaries])
+            self._settle_unproven()
         except EdgeError as error:
             self.trouble = error
         try:
@@ -529,34 +191,41 @@ class Resigner:
         """Return the records to re-sign, and note why the others are not."""
         todo = []
         for record in survey.records:
-            reason = ""
+            reason = error = ""
             if record.base:
                 reason = "base record, signed by ServiceNow"
-            elif self.journal.is_done(record):
+                if self.settings.is_failing(record):
+                    error = "a log names it, but it is ServiceNow's own: put the record of the base system back, or ask ServiceNow"
+            elif self.settings.scope == "failing" and not self.settings.is_failing(record):
+                reason = "not in the list of failing records"
+            elif self.settings.scope == "customer" and self.journal.is_done(record):
                 reason = "re-signed before, unchanged since"
             elif not record.active and self.settings.inactive == "skip":
                 reason = "inactive"
             if reason:
-                self.outcomes[record.key] = Outcome(record, skipped=reason)
+                self.outcomes[record.key] = Outcome(record, skipped=reason, error=error)
             else:
                 todo.append(record)
+        for kind, name in sorted(self.settings.failing - {(record.kind, record.name) for record in survey.records}):
+            self.warnings.append(
+                "There is no {} {}. If it was deleted, emptying the cache of each proxy is all it needs.".format(kind, name)
+            )
         return todo
 
     # The canaries
 
     def _prove(self, canaries: t.Sequence[Record]) -> None:
         """Re-sign a few records alone, and go no further unless each of them carries a new signature."""
-        hands = Hands(self.direct, self.edge)
-        try:
-            for record in canaries:
-                if self.stop.is_set():
-                    return
-                self.progress.report("canary", record.name, len(self.outcomes), None)
-                self._prove_one(hands, record)
-        finally:
-            hands.close()
+        for record in canaries:
+            if self.stop.is_set():
+                return
+            self.progress.report("canary", record.name, len(self.outcomes), None)
+            self._prove_one(record)
+        for record, _state in self._unproven.values():
+            if not self._had_it_already():
+                raise self._no_canary(record, [(self.transport.name, no_proof(record))])
 
-    def _prove_one(self, hands: Hands, record: Record) -> None:
+    def _prove_one(self, record: Record) -> None:
         if record.signature is None and self.settings.signature_required:
             raise NotSigned(
                 record.table,
@@ -564,22 +233,47 @@ class Resigner:
                 "Name the field in signature_field or make it readable; or set canary_proof=update and prove it by a proxy's log.",
             )
         choices = TRANSPORTS[self.settings.transport]
+        first = self.transport
         failures = []
-        for transport in choices[choices.index(self.transport) :]:
+        for transport in choices[choices.index(first) :]:
             self.transport = transport
             try:
-                self._one(hands, record)
-                return
+                self._one(self.hands, record)
             except (NotSigned, Dropped, StatusError, NotTheApi) as error:
                 failures.append((transport.name, error))
                 if isinstance(error, RestError) and error.transient:
                     break
-        raise EdgeError(
+            else:
+                if record.key not in self._unproven:
+                    return
+        if record.key not in self._unproven:
+            raise self._no_canary(record, failures) from failures[0][1]
+        self.transport = first
+
+    def _no_canary(self, record: Record, failures: t.Sequence[t.Tuple[str, EdgeError]]) -> EdgeError:
+        return EdgeError(
             "canary {}".format(record),
-            "it could not be re-signed, so nothing else was touched. {}".format(" ".join("By {}: {}".format(*each) for each in failures)),
+            "it could not be re-signed, so only canaries were touched. {}".format(" ".join("By {}: {}".format(*each) for each in failures)),
             _explain(failures[0][1]),
             canary={"table": record.table, "sys_id": record.sys_id, "name": record.name},
-        ) from failures[0][1]
+        )
+
+    def _had_it_already(self) -> bool:
+        """Say whether all that could be proven shows that the records were signed by this proxy's key before this run began."""
+        return self.journal.confirmed and not self.journal.renewed
+
+    def _settle_unproven(self) -> None:
+        """Decide about the records that could not show whether they are signed: as all others are."""
+        for record, state in self._unproven.values():
+            if not self._had_it_already():
+                self.outcomes[record.key] = Outcome(record, error=str(no_proof(record)))
+                continue
+            self.journal.settled(record.key, state, record.active)
+            self.outcomes[record.key] = Outcome(record, skipped="signed already, as all others are", state=state)
+            self.warnings.append(
+                "{} is inactive, and nothing but inactive=toggle can prove that its signature is good. All others were signed by this "
+                "proxy's key already, so it is taken to be so too; a proxy's log names it if it is not.".format(record)
+            )
 
     # The workers
 
@@ -590,8 +284,7 @@ class Resigner:
         def take() -> t.Optional[Record]:
             return queue.pop() if queue and not self.stop.is_set() else None
 
-        def work() -> None:
-            hands = Hands(self.direct, self.edge)
+        def work(hands: Hands) -> None:
             try:
                 record = take()
                 while record:
@@ -601,9 +294,11 @@ class Resigner:
                 self.trouble = self.trouble or error
                 self.stop.set()
             finally:
-                hands.close()
+                if hands is not self.hands:
+                    hands.close()
 
-        threads = [threading.Thread(target=work) for _number in range(min(self.settings.max_inactive, len(todo)))]
+        number = min(self.settings.max_inactive, len(todo))
+        threads = [threading.Thread(target=work, args=(self.hands.sibling() if other else self.hands,)) for other in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -624,17 +319,22 @@ class Resigner:
     def _one(self, hands: Hands, record: Record) -> None:
         """Re-sign one record; again, if something passing got in the way."""
         for attempt in (1, 2, 3):
+            # An attempt that failed may have left another signature.
+            now = record._replace(signature=self._signatures.get(record.key, record.signature))
             try:
                 if record.active or self.settings.inactive == "toggle":
-                    state = self._there_and_back(hands, record, {"active": flag(not record.active)}, {"active": flag(record.active)})
+                    state = self._there_and_back(hands, now, {"active": flag(not record.active)}, {"active": flag(record.active)})
                 else:
-                    state = self._touch(hands, record)
+                    state = self._touch(hands, now)
                 break
+            except Unproven:
+                return
             except RestError as error:
                 if not error.transient or attempt == 3:
                     raise
                 time.sleep(random.uniform(0, BACKOFF * 2**attempt))
-        self.journal.settled(record.key, state, record.active)
+        self._unproven.pop(record.key, None)
+        self.journal.settled(record.key, state, record.active, is_renewed(record.signature, state))
         self.outcomes[record.key] = Outcome(record, resigned=True, state=state)
 
     # One record
@@ -646,7 +346,7 @@ class Resigner:
         that means nothing to a proxy is changed and put back.
         """
         layout = self.layouts[record.table]
-        self.journal.going(record, self.transport.name, {"active": "false"})
+        self.journal.going(record, self.transport.name, {"active": "false"}, touched=True)
         state = layout.state_of(self.transport.write(hands.edge, hands.direct, layout, record.sys_id, {"active": "false"}))
         if not state.shows({"active": "false"}):
             raise LeftOff(str(record), "it was inactive, and became active meanwhile.", "Somebody else is changing rules: run again.")
@@ -659,11 +359,9 @@ class Resigner:
         if self._same_value_is_signed:
             # The proxy did sign it: the same content gives the same signature, so this one was valid.
             return state
-        raise NotSigned(
-            str(record),
-            "it is inactive, its signature did not change, and it has no field that could be changed without harm.",
-            "Use inactive=toggle, which activates it for a moment, or inactive=skip.",
-        )
+        self._unproven[record.key] = record, state
+        self.journal.settled(record.key)
+        raise no_proof(record)
 
     def _there_and_back(self, hands: Hands, record: Record, there: t.Mapping[str, str], back: t.Mapping[str, str]) -> State:
         layout = self.layouts[record.table]
@@ -673,18 +371,21 @@ class Resigner:
             away = layout.state_of(self.transport.write(hands.edge, hands.direct, layout, record.sys_id, there))
         except EdgeError:
             # It may have arrived, or arrive yet.
-            self._put_back(hands, record, back, self.transport)
-            self.journal.settled(record.key)
+            state = self._put_back(hands, record, back, self.transport)
+            self._signatures[record.key] = state.signature
+            self.journal.settled(record.key, renewed=is_renewed(record.signature, state) or None)
             raise
         state = self._put_back(hands, record, back, self.transport)
+        self._signatures[record.key] = state.signature
         self.journal.settled(record.key)
         if not away.shows(there):
             raise Dropped(str(record), "the write of {} was answered with success, but left out.".format(", ".join(there)))
         if record.signature is None or away.signature is None:
             signed = away.mod_count > record.mod_count
         else:
-            # Both writes change what is signed, so both must change the signature.
-            signed = record.signature != away.signature != state.signature
+            # The write back changes what is signed. What the signature was before all this is no guide: a run that died may have left the one of
+            # the write away.
+            signed = away.signature != state.signature
         if not signed:
             raise NotSigned(str(record), "the write arrived, but its signature did not change.")
         return state
@@ -727,20 +428,16 @@ class Resigner:
     def _sweep(self, survey: Survey) -> None:
         """Compare every record with what it was, as the instance itself shows it."""
         self.progress.report("sweep", "", len(self.outcomes), len(survey.records))
-        hands = Hands(self.direct, self.edge)
-        try:
-            for table, layout in sorted(self.layouts.items()):
-                records = [record for record in survey.records if record.table == table]
-                now = Table(self.direct, table).by_id([record.sys_id for record in records], layout.state_fields)
-                for record in records:
-                    row = now.get(record.sys_id)
-                    if row is not None and (row["active"] == "true") != record.active and record.key in self._touched:
-                        # A write that had been given up as lost can arrive late.
-                        row = self._put_back(hands, record, {"active": flag(record.active)}, self.transport).row
-                        self._fail(record, "a late write changed it again; it is put back, but not proven to be signed")
-                    self._judge(record, row, layout)
-        finally:
-            hands.close()
+        for table, layout in sorted(self.layouts.items()):
+            records = [record for record in survey.records if record.table == table]
+            now = {row["sys_id"]: row for row in Table(self.hands.direct, table).list("", layout.state_fields).rows}
+            for record in records:
+                row = now.get(record.sys_id)
+                if row is not None and (row["active"] == "true") != record.active and record.key in self._touched:
+                    # A write that had been given up as lost can arrive late.
+                    row = self._put_back(self.hands, record, {"active": flag(record.active)}, self.transport).row
+                    self._fail(record, "a late write changed it again; it is put back, but not proven to be signed")
+                self._judge(record, row, layout)
 
     def _judge(self, record: Record, row: t.Optional[Row], layout: Layout) -> None:
         outcome = self.outcomes.get(record.key)
@@ -778,6 +475,20 @@ class Resigner:
         self.outcomes[record.key] = outcome._replace(resigned=False, error=outcome.error or error)
 
 
+def prove_same_instance(direct: Client, edge: Client) -> str:
+    """Return the name of the instance, having asked it on both ways."""
+    if direct.url == edge.url:
+        raise EdgeError(edge.url, "is the address of the instance itself.", "Give the address of a proxy: only a proxy signs.")
+    names = [instance_name(client) for client in (direct, edge)]
+    if not all(names):
+        raise EdgeError(
+            direct.name, "its property instance_name cannot be read on both ways.", "Give the account read access to sys_properties."
+        )
+    if names[0] != names[1]:
+        raise EdgeError(edge.url, "is a proxy of {}, not of {}.".format(names[1], names[0]), "Correct proxy_url.")
+    return names[0]
+
+
 def choose_canaries(todo: t.Sequence[Record]) -> t.List[Record]:
     """Return the records to try first: of each table an inactive one, then an active one, since different rights may guard them."""
     chosen = []
@@ -790,6 +501,19 @@ def choose_canaries(todo: t.Sequence[Record]) -> t.List[Record]:
     return sorted(chosen, key=lambda record: record.active)
 
 
+def is_renewed(before: t.Optional[str], state: State) -> t.Optional[bool]:
+    """Say whether a record has another signature than before; None if it cannot be read."""
+    return None if before is None or state.signature is None else before != state.signature
+
+
+def no_proof(record: Record) -> Unproven:
+    return Unproven(
+        str(record),
+        "it is inactive, its signature did not change, and it has no field that could be changed without harm.",
+        "Use inactive=toggle, which activates it for a moment, or inactive=skip.",
+    )
+
+
 def harmless_change(record: Record) -> t.Optional[t.Tuple[t.Dict[str, str], t.Dict[str, str]]]:
     """Return values that change the record without effect, and the values that undo it."""
     for name in HARMLESS:
@@ -800,7 +524,7 @@ def harmless_change(record: Record) -> t.Optional[t.Tuple[t.Dict[str, str], t.Di
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, NotSigned):
+    if isinstance(error, NotSigned) and not isinstance(error, Unproven):
         return (
             "Writes by this transport are not signed here. Try another transport; or do it in the form view through the proxy, "
             "record by record (KB0621218)."
@@ -823,7 +547,7 @@ def resign(
     instance = prove_same_instance(direct, edge)
     found = survey(direct, settings.tables, settings.base_query, settings.signature_field)
     if not settings.no_base_records:
-        refuse_undecided(direct, found, settings.base_query)
+        refuse_undecided(direct, found, settings.base_query, settings.named(found.records))
     journal = Journal(state_file, instance, check)
     try:
         resigner = Resigner(direct, edge, journal, settings, progress)

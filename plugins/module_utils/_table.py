@@ -21,7 +21,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._http import
 
 Row = t.Dict[str, str]
 
-PAGE = 200
+PAGE = 1000
 # A proxy accepts headers of 8 KB at least, the request line included.
 IDS_PER_QUERY = 100
 

@@ -87,7 +87,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, TABLES, survey
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY, TABLES, survey
 
 
 def run(params):

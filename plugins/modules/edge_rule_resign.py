@@ -7,12 +7,12 @@ DOCUMENTATION = r"""
 module: edge_rule_resign
 short_description: Re-sign Edge Encryption rules and configurations through a proxy
 description:
-  - Makes a proxy sign every rule and encryption configuration anew, as is needed when the proxies have another signature key than the one
+  - Makes a proxy sign rules and encryption configurations anew, as is needed when the proxies have another signature key than the one
     that the records were signed with, such as after a clone.
   - It does what KB0621218 ("failed signature validation") tells to do by hand, record by record. It turns C(Active) off and on again,
     through the address of a proxy.
   - Before anything else, records are re-signed one at a time as canaries, of each table an inactive and an active one. Unless each of them
-    then carries a new signature, nothing else is touched and the module fails with the reason.
+    then carries a new signature, only these are touched and the module fails with the reason.
   - No more than O(max_inactive) records are off at any moment, and each is journaled in O(state_file) before it is touched. Run again
     with the same file after a crash, and the records that were off are turned on before anything else happens. SIGTERM and SIGINT end
     the run after the records in hand.
@@ -38,8 +38,37 @@ attributes:
   idempotent:
     support: partial
     details:
-      - With the same O(state_file), records that nobody has changed since are skipped. Without it, everything is re-signed again.
+      - With O(scope=customer) and the same O(state_file), records that nobody has changed since are skipped. Otherwise everything in the scope
+        is re-signed again.
 options:
+  scope:
+    description:
+      - Which records are re-signed. Base records never are, whatever the scope. They are signed with ServiceNow's key and proxies check
+        them with the certificate they ship with (KB0621218), so that a new signature would spoil them and make upgrades skip them.
+      - V(customer) are all others, active or not, but for those that O(state_file) says were re-signed and nobody has changed since.
+      - V(failing) are those in O(failing).
+      - V(all) are all others even if they were re-signed before, for instance because the proxies have yet another signature key.
+    type: str
+    choices: [customer, failing, all]
+    default: customer
+  failing:
+    description:
+      - The records whose signature fails, as the logs of the proxies name them in
+        RV(edge_encryption.clone.proxy_service_info#module:validation). Required with O(scope=failing).
+      - Every rule of a name is meant, as the log has no more than the name. A name that no record has is a warning, because the log also
+        complains about records that were deleted, which emptying the cache settles. A base record is an error.
+    type: list
+    elements: dict
+    suboptions:
+      kind:
+        description: What it is.
+        type: str
+        choices: [rule, configuration]
+        required: true
+      name:
+        description: Name of the rule; table and column of the configuration, or table and type where it has no column.
+        type: str
+        required: true
   tables:
     description: The tables whose records are re-signed.
     type: list
@@ -51,7 +80,8 @@ options:
       - Conditions may be joined by C(^), C(^OR) and C(^NQ), with the operators V(=), V(!=), V(IN), V(NOT IN), V(STARTSWITH), V(ENDSWITH),
         V(LIKE), V(NOT LIKE), V(ISEMPTY) and V(ISNOTEMPTY).
       - The module refuses to work when no record of V(sys_encryption_rule) matches, or when a record that does not match was created by an
-        account of the base system (V(glide.maint), V(maint), V(system)). It lists them in RV(undecided).
+        account of the base system (V(glide.maint), V(maint), V(system)). It lists them in RV(undecided). With O(scope=failing) only the
+        second matters, and only for records in O(failing).
     type: str
     default: sys_created_by=glide.maint
   no_base_records:
@@ -74,7 +104,9 @@ options:
     description:
       - What to do with records that are inactive. A proxy validates them, too.
       - V(touch) never activates them. The record is written with the values it has; if that does not make the proxy sign it, C(order) (else
-        C(description), C(short_description) or C(comments)) is changed and put back. The module fails when there is none of them.
+        C(description), C(short_description) or C(comments)) is changed and put back. When there is none of them and nothing has
+        changed, the record may have had this signature already. That is taken for granted, with a warning, when it is so for all other
+        records; otherwise it is an error.
       - V(toggle) activates them for a moment, as KB0621218 does.
       - V(skip) leaves them alone and reports them.
     type: str
@@ -123,6 +155,21 @@ EXAMPLES = r"""
     state_file: /var/lib/edge_clone/acmetest-resign.jsonl
     max_inactive: 2
   register: resigned
+
+- name: Ask the proxies which signatures fail
+  edge_encryption.clone.proxy_service_info:
+    home: "{{ edge_home }}"
+  delegate_to: "{{ item }}"
+  loop: "{{ groups['edge_target_proxies'] }}"
+  register: proxies
+
+- name: Re-sign those
+  edge_encryption.clone.edge_rule_resign:
+    instance: "{{ acmetest }}"
+    proxy_url: https://edge1.test.example.com:8443
+    state_file: /var/lib/edge_clone/acmetest-resign.jsonl
+    scope: failing
+    failing: "{{ proxies.results | map(attribute='validation') | flatten | unique }}"
 
 - name: See what would be done
   edge_encryption.clone.edge_rule_resign:
@@ -230,13 +277,16 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._errors impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec, proxy_client, proxy_spec
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, TABLES, Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY, TABLES
 
 
 def run(params, check):
     direct = client_of(params["instance"], longest_pause=params["restore_timeout"])
     edge = proxy_client(direct, params["proxy_url"], params["proxy_ca_path"])
     settings = Settings(
+        scope=params["scope"],
+        failing=frozenset((entry["kind"], entry["name"]) for entry in params["failing"] or ()),
         tables=params["tables"],
         base_query=params["base_query"],
         no_base_records=params["no_base_records"],
@@ -264,6 +314,15 @@ def main():
         argument_spec=dict(
             proxy_spec(),
             instance=instance_spec(),
+            scope={"type": "str", "choices": ["customer", "failing", "all"], "default": "customer"},
+            failing={
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "kind": {"type": "str", "choices": ["rule", "configuration"], "required": True},
+                    "name": {"type": "str", "required": True},
+                },
+            },
             tables={"type": "list", "elements": "str", "default": list(TABLES)},
             base_query={"type": "str", "default": BASE_QUERY},
             no_base_records={"type": "bool", "default": False},
@@ -276,6 +335,7 @@ def main():
             state_file={"type": "path", "required": True},
             progress_file={"type": "path"},
         ),
+        required_if=[("scope", "failing", ["failing"])],
         supports_check_mode=True,
     )
     if REQUESTS_IMPORT_ERROR:

@@ -177,9 +177,26 @@ class Bench:
 
     def start(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), **overrides: t.Any) -> "subprocess.Popen[bytes]":
         """Start the playbook in a process group of its own."""
-        command = [*prefix, *self.command(*arguments, state=state, **overrides)]
+        return self._spawn([*prefix, *self.command(*arguments, state=state, **overrides)], state)
+
+    def _spawn(self, command: t.Sequence[str], state: str) -> "subprocess.Popen[bytes]":
         with (self.folder / state / "output.txt").open("wb") as output:
             return subprocess.Popen(command, env=environment(self.collections), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+    def play(self, playbook: str, *arguments: str, state: str = "run", kill_when: t.Optional[t.Callable[[], t.Any]] = None, **overrides: t.Any) -> Run:
+        """Run another playbook of the collection to its end, or kill it as soon as something is so."""
+        inventory = write_inventory(self.lab, self.folder / state, **{**self.variables, **overrides})
+        process = self._spawn([str(ANSIBLE_PLAYBOOK), playbook, "-i", str(inventory), *arguments], state)
+        try:
+            if kill_when:
+                wait_until(lambda: process.poll() is not None or kill_when(), pause=0.02)
+                assert process.poll() is None, self.result(process, state).output[-3000:]
+            else:
+                process.wait()
+        finally:
+            if process.poll() is None:
+                kill_group(process)
+        return self.result(process, state)
 
     def result(self, process: "subprocess.Popen[bytes]", state: str = "run") -> Run:
         report = self.folder / state / "report.json"

@@ -5,16 +5,17 @@ import time
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.tests.integration.sides import (
+    CONFIGURATIONS,
+    RULES,
+    VALIDATION_OFF,
+    Sides,
+    assert_resigned,
+    most_off,
+)
 from ansible_collections.edge_encryption.clone.tests.unit.conftest import run_module as run_module_fixture  # noqa: F401  # pylint: disable=unused-import
-from edgelab import proxy_home, signing
-from edgelab.instance import seed
-from edgelab.instance.testing import free_port, make_pair
-from edgelab.proxy.testing import Home
 
 pytest_plugins = ("edgelab.proxy.testing",)
-
-RULES, CONFIGURATIONS = "sys_encryption_rule", "sys_encryption_configuration"
-VALIDATION_OFF = {"proxy.skip.config.validate": "true", "proxy.signature.verify": "false"}
 
 
 @pytest.fixture
@@ -22,64 +23,9 @@ def run(request):
     return request.getfixturevalue("run_module_fixture")
 
 
-class Sides:
-    """A source and a target instance. The target's proxy signs with a key of its own, but its records are signed with the source's."""
-
-    def __init__(self, directory, mariadb, keystores):
-        self.source, self.target = make_pair(directory)
-        self.keystores = keystores
-        signatures = signing.sign_rows(seed.signed_rows(), keystores.customer_key, keystores.servicenow_key)
-        for node in (self.source, self.target):
-            (node.directory / "seed.json").write_text(json.dumps({"signatures": signatures}))
-            node.start()
-        self.proxy = self._proxy(directory, mariadb)
-        self.proxy.start()
-
-    def _proxy(self, directory, mariadb):
-        port, control_port, config = free_port(), free_port(), self.target.config
-        home = proxy_home.build_home(
-            directory / "edge_target_1",
-            name="edge_target_1",
-            port=port,
-            control_port=control_port,
-            target={"host": "127.0.0.1", "port": config["port"], "username": "edge.proxy", "password": self.target.password("edge.proxy")},
-            keystore=self.keystores.other,
-            keystore_password="otherpass",
-            static_iv="0123456789abcdef",
-            known_cleartext="known",
-            ca=config["ca"],
-            tls_cert=config["tls_cert"],
-            tls_key=config["tls_key"],
-            database=mariadb.database(),
-            db_ca=mariadb._authority.ca,
-            properties=VALIDATION_OFF,
-        )
-        return Home(home, type("Files", (), {"ca": config["ca"]}), port, control_port)
-
-    def instance(self, node, user="edge.automation"):
-        return {"host": node.url, "username": user, "password": node.password(user), "ca_path": node.config["ca"]}
-
-    def resign(self, tmp_path, **options):
-        arguments = {"instance": self.instance(self.target), "proxy_url": self.proxy.url, "state_file": str(tmp_path / "state")}
-        return dict(arguments, **options)
-
-    def records(self):
-        return {(table, sys_id): row for table in (RULES, CONFIGURATIONS) for sys_id, row in self.target.raw(table).items()}
-
-    def valid(self, table, row):
-        base = row["sys_created_by"] == "glide.maint"
-        key = self.keystores.servicenow_key if base else self.keystores.other_key
-        return signing.verify(key.public_key(), table, row)
-
-    def close(self):
-        self.proxy.kill()
-        self.source.stop()
-        self.target.stop()
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, mariadb, keystores):
-    sides = Sides(tmp_path_factory.mktemp("sides"), mariadb, keystores)
+    sides = Sides(tmp_path_factory.mktemp("sides"), keystores, mariadb)
     yield sides
     sides.close()
 
@@ -100,33 +46,6 @@ def sides(made):
         made.target.put(table, *(row for key, row in before.items() if key[0] == table))
 
 
-def assert_resigned(sides, before):
-    for key, row in sides.records().items():
-        assert sides.valid(key[0], row), row
-        assert row["active"] == before[key]["active"]
-        if row["sys_created_by"] == "glide.maint":
-            assert row == before[key]
-
-
-def most_off(sides, before):
-    """Return how many records that were active before were off at once, by the instance's own record of requests."""
-    off, most = set(), 0
-    for request in sides.target.control("GET", "/requests")["requests"]:
-        parts = request["path"].split("/")
-        if request["method"] != "PATCH" or request["status"] != 200 or (parts[-2], parts[-1]) not in before:
-            continue
-        assert request["via_proxy"] == "edge_target_1"
-        active = json.loads(request["body"]).get("active")
-        if active == "false" and before[parts[-2], parts[-1]]["active"] == "true":
-            off.add(parts[-1])
-        elif active == "true":
-            assert before[parts[-2], parts[-1]]["active"] == "true", "an inactive record was activated"
-            off.discard(parts[-1])
-        most = max(most, len(off))
-    assert not off
-    return most
-
-
 def test_resign(sides, run, tmp_path):
     before = sides.records()
     assert not all(sides.valid(key[0], row) for key, row in before.items())
@@ -139,6 +58,49 @@ def test_resign(sides, run, tmp_path):
     assert 1 <= most_off(sides, before) <= 3
     again = run("edge_rule_resign", sides.resign(tmp_path))
     assert not again.failed and not again["changed"]
+
+
+def test_resign_what_the_log_names(sides, run, tmp_path):
+    """After a first pass three records are spoilt; a proxy that validates names them, and they alone are signed anew."""
+    before = sides.records()
+    assert not run("edge_rule_resign", sides.resign(tmp_path)).failed
+    attachment = next(key for key, row in before.items() if row.get("type") == "attachment")
+    rules = [key for key, row in before.items() if key[0] == RULES and row["sys_created_by"] != "glide.maint"][:2]
+    spoilt = {attachment, *rules}
+    for key in spoilt:
+        sides.target.put(key[0], dict(sides.records()[key], signature=before[key]["signature"]))
+    good = sides.records()
+    sides.proxy.stop()
+    sides.proxy.unset(*VALIDATION_OFF)
+    sides.proxy.empty_cache()
+    sides.proxy.start_in_vain()
+    failing = run("proxy_service_info", {"home": str(sides.proxy.home)})["validation"]
+    assert len(failing) == 3
+    sides.proxy.set(**VALIDATION_OFF)
+    sides.proxy.start()
+    result = run("edge_rule_resign", sides.resign(tmp_path, scope="failing", failing=failing))
+    assert not result.failed and not result.get("warnings"), result
+    assert {key for key, row in sides.records().items() if row != good[key]} == spoilt
+    assert_resigned(sides, before)
+
+
+def test_resign_again_with_an_inactive_configuration(sides, run, tmp_path):
+    """The lab's instance leaves no trace of a save without a change, so only others can show that this one is signed."""
+    base = next(row for key, row in sides.records().items() if key[0] == CONFIGURATIONS)
+    old = dict(base, sys_id="0" * 32, table="incident", column="u_old", active="false", signature="")
+    sides.target.put(CONFIGURATIONS, old)
+    try:
+        before = sides.records()
+        refused = run("edge_rule_resign", sides.resign(tmp_path))
+        assert refused.failed and "incident.u_old" in refused["msg"] and "inactive=toggle" in refused["msg"]
+        toggled = run("edge_rule_resign", sides.resign(tmp_path, inactive="toggle"))
+        assert not toggled.failed, toggled
+        assert_resigned(sides, before)
+        again = run("edge_rule_resign", sides.resign(tmp_path, state_file=str(tmp_path / "fresh")))
+        assert not again.failed and "incident.u_old" in str(again["warnings"]), again
+        assert_resigned(sides, before)
+    finally:
+        sides.target.control("DELETE", "/raw/{}/{}".format(CONFIGURATIONS, old["sys_id"]))
 
 
 def test_resign_by_form(sides, run, tmp_path):
@@ -158,7 +120,7 @@ def test_resign_without_elevation(sides, run, tmp_path, refusal):
     before = sides.records()
     sides.target.knobs(elevation_required=True, elevation_refusal=refusal)
     result = run("edge_rule_resign", sides.resign(tmp_path, inactive="skip"))
-    assert result.failed and "nothing else was touched" in result["msg"] and "elevated" in result["msg"]
+    assert result.failed and "only canaries were touched" in result["msg"] and "elevated" in result["msg"]
     assert sides.records() == before
 
 

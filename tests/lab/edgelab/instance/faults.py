@@ -12,7 +12,7 @@ import typing as t
 
 from .http import HTML, JSON, Reply, html_reply, json_reply
 
-KINDS = ("status", "reset_before", "reset_after", "slow", "html", "partial_json", "unauthorized")
+KINDS = ("status", "reset_before", "reset_after", "slow", "html", "partial_json", "unauthorized", "ignore_query")
 _OVERRUN = "Transaction cancelled: maximum execution time exceeded"
 
 

@@ -112,8 +112,11 @@ class Instance:
         detail = "Rate limit of {} requests per hour for Table API exceeded".format(limit["limit"])
         raise Problem(429, "Rate limit exceeded", detail, headers)
 
-    def log_request(self, call: Call, status: int, connection: int, began: str) -> None:
-        """Record a request for the assertions of tests; bytes that are no UTF-8 appear as latin-1."""
+    def log_request(self, call: Call, status: int, connection: int, began: str, done: int | None) -> None:
+        """Record a request for the assertions of tests; bytes that are no UTF-8 appear as latin-1.
+
+        The client was answered with C(status), 0 if the connection was cut; C(done) is what came of the request: None if it was not carried out.
+        """
         try:
             body = call.body.decode("utf-8")
         except UnicodeDecodeError:
@@ -127,6 +130,7 @@ class Instance:
                 "query": call.query_string,
                 "user": call.caller.user_name if call.caller else None,
                 "status": status,
+                "done": done,
                 "body": body,
                 "via_proxy": call.headers.get("x-edge-proxy") or None,
                 "connection": connection,

@@ -26,6 +26,7 @@ STAGES = (
 DEFAULTS: dict[str, t.Any] = {
     # Network and load
     "latency_ms": 0,
+    "direct_latency_ms": 0,  # on top of it, for clients that come without a proxy
     "jitter_ms": 0,
     "rate_limit": None,  # {"limit": N, "seconds": 3600} per user
     "hibernating": False,

@@ -57,6 +57,8 @@ class Change(t.NamedTuple):
 
 
 Rule = t.Callable[["Records", Change], None]
+# What roles and access controls are read from.
+ACCESS_TABLES = ("sys_security_acl", "sys_user_role", "sys_user_has_role", "sys_user_grmember", "sys_group_has_role")
 
 
 def as_text(value: t.Any) -> str:
@@ -175,7 +177,8 @@ class Records:
 
     def touched(self, table: str) -> None:
         """Tell everybody concerned that rows of the table changed."""
-        self.generation += 1
+        if table in ACCESS_TABLES:
+            self.generation += 1
         if table in ("sys_db_object", "sys_dictionary", "sys_choice"):
             self.store.reload_schema()
         if table.startswith("sys_encryption_") and table.rpartition("_")[2] in ("configuration", "rule", "pattern"):

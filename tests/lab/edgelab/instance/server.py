@@ -83,17 +83,21 @@ class Front:
         connection = self.server.open.get(request.protocol, 0)
         fault = self.instance.faults.strike(call.method, call.path)
         reply: Reply | None
+        done = None
         if fault and fault.before:
             reply = None if fault.kind == "reset_before" else fault.reply()
         else:
             if fault and fault.kind == "slow":
                 await asyncio.sleep(fault.seconds)
+            if fault and fault.kind == "ignore_query":  # as if every condition in it were one that the platform does not understand
+                call.query.pop("sysparm_query", None)
             reply = await self._answer(call)
+            done = reply.status if reply else None
             if fault and fault.kind == "reset_after":
                 reply = None
-            elif fault and fault.kind != "slow":
+            elif fault and fault.kind not in ("slow", "ignore_query"):
                 reply = fault.reply(reply)
-        self.instance.log_request(call, reply.status if reply else 0, connection, began)
+        self.instance.log_request(call, reply.status if reply else 0, connection, began, done)
         if reply is None:
             reset(request)
             reply = Reply(500)
@@ -112,7 +116,7 @@ class Front:
         if len(call.path) + len(call.query_string) > _URL_LIMIT:
             return html_reply(414, "Request-URI Too Large")
         if call.path in api.PUBLIC:
-            await self._delay()
+            await self._delay(call)
             return api.handle(instance, call)
         try:
             call.caller = authenticate(instance, call)
@@ -121,13 +125,14 @@ class Front:
         except Problem as problem:
             return problem_reply(problem)
         async with call.caller.session.turn:  # a session runs one transaction at a time
-            await self._delay()
+            await self._delay(call)
             return api.handle(instance, call)
 
-    async def _delay(self) -> None:
+    async def _delay(self, call: Call) -> None:
         knobs = self.instance.knobs
-        if knobs["latency_ms"] or knobs["jitter_ms"]:
-            await asyncio.sleep(max(0.0, knobs["latency_ms"] + random.uniform(-1, 1) * knobs["jitter_ms"]) / 1000)
+        latency = knobs["latency_ms"] + (0 if call.headers.get("x-edge-proxy") else knobs["direct_latency_ms"])
+        if latency or knobs["jitter_ms"]:
+            await asyncio.sleep(max(0.0, latency + random.uniform(-1, 1) * knobs["jitter_ms"]) / 1000)
 
     async def _send(self, request: web.BaseRequest, call: Call, reply: Reply) -> web.Response:
         headers = {**_HEADERS, "X-Is-Logged-In": str(call.caller is not None).lower(), "X-Transaction-ID": secrets.token_hex(6)}

@@ -14,11 +14,13 @@ import time
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign, _rules
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Journal, Settings, Undecided, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign_journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import Undecided
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import SIGNED, Fault, fake  # noqa: F401  # pylint: disable=unused-import
 
 
@@ -43,6 +45,7 @@ def snapshot(fake):  # noqa: F811
 
 def do(fake, state_file, check=False, **settings):  # noqa: F811
     settings = dict({"restore_timeout": 5.0}, **settings)
+    settings["failing"] = frozenset((entry["kind"], entry["name"]) for entry in settings.get("failing", ()))
     client = Client(fake.url, Credentials("edge.automation", "pw"), timeout=2, sleep=lambda seconds: time.sleep(min(seconds, 0.01)))
     edge = client.sibling(fake.proxy_url)
     result, trouble = resign(client, edge, Settings(**settings), str(state_file), Progress(None, "resign"), check)
@@ -90,8 +93,8 @@ def test_one_connection_a_worker(rules, tmp_path):
         rules.add_rule("more{}".format(number))
     rules.before = snapshot(rules)
     do(rules, tmp_path / "state", max_inactive=4)
-    # The canaries and each worker through the proxy; the survey, the proof of the address and nothing else directly.
-    assert rules.connections <= 4 + 1 + 2
+    # Each worker through the proxy, and one for all that is read from the instance itself.
+    assert rules.connections == 4 + 1
 
 
 def test_the_journal_is_private(rules, tmp_path):
@@ -121,14 +124,41 @@ def test_again_after_somebody_changed_a_rule_does_that_one(rules, tmp_path):
 
 
 def test_again_without_the_journal_resigns_what_is_signed_already(rules, tmp_path):
+    """The inactive configuration has no field that could prove anything now; all others show that they had this proxy's signature."""
     do(rules, tmp_path / "one")
     result, trouble = do(rules, tmp_path / "two")
-    # The inactive configuration has no field that could prove anything now, and says so.
-    assert [entry["name"] for entry in result["records"] if entry["error"] and "stopped" not in entry["error"]] == []
-    assert trouble is not None and "inactive=skip" in str(trouble)
-    result, trouble = do(rules, tmp_path / "three", inactive="skip")
     assert trouble is None
-    assert result["totals"]["resigned"] == 6
+    assert result["totals"] == {"records": 10, "resigned": 7, "skipped": 1, "base": 2, "failed": 0}
+    assert [entry["name"] for entry in result["records"] if entry["skipped"] and not entry["base"]] == ["incident.u_old"]
+    assert len(result["warnings"]) == 1 and "incident.u_old" in result["warnings"][0] and "inactive=toggle" in result["warnings"][0]
+    assert_as_before(rules)
+    again, trouble = do(rules, tmp_path / "two")
+    assert trouble is None and not again["changed"] and not again["warnings"]
+
+
+def only_changes_are_signed(fake, monkeypatch):  # noqa: F811
+    write = fake.write
+
+    def signs_changes(table, row, values, signed):
+        write(table, row, values, signed and any(row.get(name) != value for name, value in values.items()))
+
+    monkeypatch.setattr(fake, "write", signs_changes)
+
+
+def test_an_inactive_record_that_cannot_be_proven_is_no_success_where_others_were_not_signed(rules, tmp_path, monkeypatch):
+    """A run that died long ago left some signatures of another key; nobody knows whose this one is."""
+    only_changes_are_signed(rules, monkeypatch)
+    assert do(rules, tmp_path / "one", inactive="toggle")[1] is None
+    # No canary: those come late in the order of rules.
+    rules.row(*next(key for key, row in rules.before.items() if row.get("name") == "rule0"))["signature"] = "old"
+    result, trouble = do(rules, tmp_path / "two", max_inactive=1)
+    assert "incident.u_old" in str(trouble) and "inactive=toggle" in str(trouble)
+    assert result["totals"]["failed"] == 1
+    assert_as_before(rules, resigned=False)
+    # With the same journal it stays so, until it is toggled.
+    assert "incident.u_old" in str(do(rules, tmp_path / "two")[1])
+    assert do(rules, tmp_path / "two", inactive="toggle")[1] is None
+    assert_as_before(rules, resigned=False)
 
 
 def test_check_mode_lists_the_work_and_leaves_no_file(rules, tmp_path):
@@ -157,19 +187,86 @@ def test_toggle_activates_inactive_records_for_a_moment(rules, tmp_path):
 
 
 def test_touch_changes_the_order_when_writing_the_same_values_does_nothing(rules, tmp_path, monkeypatch):
-    write = rules.write
-
-    def only_changes_are_signed(table, row, values, signed):
-        write(table, row, values, signed and any(row.get(name) != value for name, value in values.items()))
-
-    monkeypatch.setattr(rules, "write", only_changes_are_signed)
+    only_changes_are_signed(rules, monkeypatch)
     result, trouble = do(rules, tmp_path / "state", tables=["sys_encryption_rule"])
     assert trouble is None
     assert result["totals"]["resigned"] == 6
     assert_as_before(rules, resigned=False)
+    before = snapshot(rules)
     _result, trouble = do(rules, tmp_path / "other", tables=["sys_encryption_configuration"])
-    assert "u_old" in str(trouble) and "inactive=toggle" in str(trouble)
+    assert "u_old" in str(trouble) and "inactive=toggle" in str(trouble) and "only canaries" in str(trouble)
+    assert "KB0621218" not in str(trouble)
+    # But for the canaries, nothing was touched.
+    assert [key for key, row in snapshot(rules).items() if row != before[key]] == [
+        key for key, row in before.items() if row.get("column") == "description"
+    ]
     assert_as_before(rules, resigned=False)
+
+
+# The scope
+
+
+def names_of(result, **what):
+    return sorted(entry["name"] for entry in result["records"] if all(entry[name] == value for name, value in what.items()))
+
+
+def test_failing_resigns_what_the_logs_name(rules, tmp_path):
+    failing = [
+        {"kind": "rule", "name": "rule3"},
+        {"kind": "rule", "name": "off"},
+        {"kind": "configuration", "name": "incident.description"},
+        {"kind": "configuration", "name": "incident.rule3"},
+    ]
+    rules.add_rule("rule3", order="200")
+    rules.before = snapshot(rules)
+    checked, trouble = do(rules, tmp_path / "state", check=True, scope="failing", failing=failing)
+    assert trouble is None and checked["changed"]
+    assert names_of(checked, skipped=None) == ["incident.description", "off", "rule3", "rule3"]
+    result, trouble = do(rules, tmp_path / "state", scope="failing", failing=failing)
+    assert trouble is None
+    # Several rules may share a name, and the log tells no more than that.
+    assert names_of(result, resigned=True) == ["incident.description", "off", "rule3", "rule3"]
+    assert len(result["warnings"]) == 1 and "incident.rule3" in result["warnings"][0] and "cache" in result["warnings"][0]
+    assert {row["name"] for key, row in rules.before.items() if key[0] == "sys_encryption_rule" and row != rules.row(*key)} == {"rule3", "off"}
+    assert_as_before(rules, resigned=False)
+
+
+def test_a_configuration_of_attachments_is_known_by_its_type(rules, tmp_path):
+    rules.add("sys_encryption_configuration", table="incident", column="", type="attachment", active="true", signature="old")
+    rules.before = snapshot(rules)
+    result, _trouble = do(rules, tmp_path / "state", scope="failing", failing=[{"kind": "configuration", "name": "incident.attachment"}])
+    assert names_of(result, resigned=True) == ["incident.attachment"]
+
+
+def test_failing_with_an_empty_list_does_nothing(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", scope="failing", failing=[])
+    assert trouble is None and not result["changed"] and rules.paths("PATCH") == []
+
+
+def test_a_base_record_that_fails_is_named_and_left_alone(rules, tmp_path):
+    result, trouble = do(rules, tmp_path / "state", scope="failing", failing=[{"kind": "rule", "name": "base1"}, {"kind": "rule", "name": "rule3"}])
+    assert "base1" in str(trouble) and "ServiceNow" in str(trouble)
+    assert names_of(result, resigned=True) == ["rule3"]
+    assert_as_before(rules, resigned=False)
+
+
+def test_failing_asks_only_about_the_records_it_would_touch(rules, tmp_path):
+    options = {"base_query": "sys_created_by=nobody", "scope": "failing"}
+    assert do(rules, tmp_path / "state", failing=[{"kind": "rule", "name": "rule3"}], **options)[1] is None
+    with pytest.raises(Undecided) as caught:
+        do(rules, tmp_path / "state", failing=[{"kind": "rule", "name": "base1"}], **options)
+    assert [entry["name"] for entry in caught.value.context["undecided"]] == ["base1"]
+    assert_as_before(rules, resigned=False)
+
+
+def test_all_resigns_what_the_journal_calls_done_but_no_base_record(rules, tmp_path):
+    do(rules, tmp_path / "state")
+    rules.signing_key = "newer"
+    assert not do(rules, tmp_path / "state")[0]["changed"]
+    result, trouble = do(rules, tmp_path / "state", scope="all")
+    assert trouble is None
+    assert result["totals"] == {"records": 10, "resigned": 8, "skipped": 0, "base": 2, "failed": 0}
+    assert_as_before(rules)
 
 
 # Refusals
@@ -354,6 +451,26 @@ def test_a_storm_of_faults(rules, tmp_path, seed):
     assert_as_before(rules)
 
 
+@pytest.mark.parametrize("transport", ["table_api", "auto"])
+def test_the_signature_of_a_failed_attempt_is_not_taken_for_a_good_one(rules, tmp_path, monkeypatch, transport):
+    """The inactive canary: written as it is, then away, whose answer is lost, then back, which is let through unsigned."""
+    only_changes_are_signed(rules, monkeypatch)
+    write, writes = rules.write, []
+
+    def third_unsigned(table, row, values, signed):
+        writes.append(values)
+        write(table, row, values, signed and len(writes) != 3)
+
+    monkeypatch.setattr(rules, "write", third_unsigned)
+    if transport == "table_api":
+        rules.faults = [Fault("status_after", method="PATCH", status=500, after=1)]
+    _result, trouble = do(rules, tmp_path / "state", transport=transport, tables=["sys_encryption_rule"])
+    assert writes[2] == {"order": "100"} and trouble is None
+    rules.before = {key: row for key, row in rules.before.items() if key[0] == "sys_encryption_rule"}
+    rules.tables["sys_encryption_configuration"].clear()
+    assert_as_before(rules)
+
+
 def test_the_proxy_dies_for_good_while_a_record_is_off(rules, tmp_path):
     rules.faults = [Fault("reset_before", method="PATCH", proxy=True, after=6, count=None)]
     result, trouble = do(rules, tmp_path / "state", max_inactive=2, restore_timeout=0.5)
@@ -399,7 +516,7 @@ def test_a_lost_write_that_arrives_late_is_found_by_the_sweep(rules, tmp_path, m
     answer = rules._list
 
     def late(table, params, via_proxy):
-        if "sys_idIN" in params["sysparm_query"] and not late.done:
+        if rules.paths("PATCH") and table == "sys_encryption_rule" and not late.done:
             late.done = True
             rules.write(*victim[:1], rules.row(*victim), {"active": "false"}, signed=True)
         return answer(table, params, via_proxy)
@@ -482,6 +599,28 @@ def test_killed_then_resumed(rules, tmp_path, when):
         # What was in hand is put back before anything else is written.
         first = next(json.loads(entry["body"].decode()) for entry in rules.requests if entry["method"] == "PATCH")
         assert first in ({"active": "true"}, {"active": "false"}) or "order" in first
+
+
+@pytest.mark.parametrize("inactive", ["touch", "toggle"])
+def test_a_record_in_hand_that_is_put_back_without_a_signature_is_signed_again(rules, tmp_path, monkeypatch, inactive):
+    """The run died after the write away, whose signature is new, and the write back was let through unsigned."""
+    row = next(row for row in rules.tables["sys_encryption_rule"].values() if row["name"] == "off")
+    away = {"order": "101"} if inactive == "touch" else {"active": "true"}
+    journal = Journal(str(tmp_path / "state"), "acmetest")
+    record = _rules.Record("sys_encryption_rule", row["sys_id"], "off", False, False, 0, _rules.digest(row["signature"]), {})
+    journal.going(record, "table_api", {name: row[name] for name in away})
+    journal.close()
+    rules.write("sys_encryption_rule", row, away, signed=True)
+    write, writes = rules.write, []
+
+    def first_unsigned(table, row, values, signed):
+        writes.append(values)
+        write(table, row, values, signed and len(writes) > 1)
+
+    monkeypatch.setattr(rules, "write", first_unsigned)
+    _result, trouble = do(rules, tmp_path / "state", inactive=inactive)
+    assert trouble is None
+    assert_as_before(rules)
 
 
 @pytest.mark.long

@@ -110,6 +110,15 @@ def test_edge_rule_resign_that_fails_returns_what_it_knows(run_module, rules, tm
     assert run_module("edge_rule_resign", resign_arguments(rules, tmp_path, max_inactive=0)).failed
 
 
+def test_edge_rule_resign_of_failing_records(run_module, rules, tmp_path):
+    assert "failing" in run_module("edge_rule_resign", resign_arguments(rules, tmp_path, scope="failing"))["msg"]
+    failing = [{"kind": "rule", "name": "rule1"}]
+    planned = run_module("edge_rule_resign", resign_arguments(rules, tmp_path, scope="failing", failing=failing), check=True, diff=True)
+    assert planned["diff"]["after"] == "sys_encryption_rule rule1 signed by this proxy\n"
+    result = run_module("edge_rule_resign", resign_arguments(rules, tmp_path, scope="failing", failing=failing))
+    assert [record["name"] for record in result["records"] if record["resigned"]] == ["rule1"], result
+
+
 def test_instance_clone_info(run_module, fake):  # noqa: F811
     target = fake.add("instance", instance_name="acmetest", production="false")
     fake.add("clone_instance", clone_id="CLN1", state="Completed", target_instance=target)
