@@ -10,15 +10,19 @@ A snapshot being written is a directory C(<id>.part) with a locked file inside. 
 an incomplete one cannot be mistaken for a snapshot. The manifest holds definitions, counts and checksums, never a value or a key.
 """
 
+import array
+import contextlib
 import datetime
 import fcntl
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 import time
 import traceback
 import typing as t
@@ -39,9 +43,12 @@ MANIFEST = "manifest.json"
 _NONCE = 12
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 _MIN_KEY = 16
-# A chunk's file: the length of its header, the header (which keys it covers), the rows. So the keys can be read without the rows.
-_HEADER, _ROWS = "header", "rows"
+# A chunk's file: the length of its header, the header (which keys it covers), the length of the rows' hashes, the hashes, the rows. So
+# rows can be compared without being read.
+_HEADER, _HASHES, _ROWS = "header", "hashes", "rows"
 _LENGTH = 4
+# Bytes of the hash of one row.
+HASH = 8
 # Seconds between making the directory and locking it that nobody exceeds.
 _GRACE = 60
 
@@ -114,6 +121,14 @@ class Chunk(t.NamedTuple):
         return "{0:06d}.chunk".format(self.number)
 
 
+class Content(t.NamedTuple):
+    """What is in a chunk: the keys that it covers, the hash of each row in turn, and the text of the rows."""
+
+    header: t.Dict[str, t.Any]
+    hashes: bytes
+    rows: bytes
+
+
 class Snapshot(t.NamedTuple):
     """A complete snapshot."""
 
@@ -174,24 +189,31 @@ class Snapshot(t.NamedTuple):
             raise ArtefactError(self.path, "its manifest was altered by somebody without the key.", "Do not use it; take a new snapshot.")
         return cipher
 
-    def read(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
-        """Return the header and the rows of a chunk, after proving that they are what was written."""
-        data = self._load(chunk, -1)
+    def read(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> Content:
+        """Return all of a chunk, after proving that it is what was written."""
+        with self._file(chunk) as file:
+            data = file.read()
         if len(data) != chunk.size or hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise ArtefactError(os.path.join(self.path, chunk.file), "is truncated or altered.", "Take a new snapshot.")
-        header, rows = _split(data)
-        return json.loads(self._open(table, chunk, cipher, header, _HEADER).decode("utf-8")), self._open(table, chunk, cipher, rows, _ROWS)
+        file = io.BytesIO(data)
+        header, hashes = self._read_index(table, chunk, cipher, file)
+        return Content(header, hashes, self._open(table, chunk, cipher, file.read(), _ROWS))
 
-    def read_header(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Dict[str, t.Any]:
-        """Return the header alone; of an unencrypted snapshot it is not proven to be what was written."""
-        header = _split(self._load(chunk, _header_end(self._load(chunk, _LENGTH))))[0]
-        return json.loads(self._open(table, chunk, cipher, header, _HEADER).decode("utf-8"))
+    def read_index(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
+        """Return header and hashes without the rows; of an unencrypted snapshot they are not proven to be what was written."""
+        with self._file(chunk) as file:
+            return self._read_index(table, chunk, cipher, file)
 
-    def _load(self, chunk: Chunk, size: int) -> bytes:
+    def _read_index(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher], file: t.IO[bytes]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
+        parts = [self._open(table, chunk, cipher, file.read(int.from_bytes(file.read(_LENGTH), "big")), part) for part in (_HEADER, _HASHES)]
+        return json.loads(parts[0].decode("utf-8")), parts[1]
+
+    @contextlib.contextmanager
+    def _file(self, chunk: Chunk) -> t.Iterator[t.IO[bytes]]:
         path = os.path.join(self.path, chunk.file)
         try:
             with open(path, "rb") as file:
-                return file.read(size)
+                yield file
         except OSError as error:
             raise ArtefactError(path, "cannot be read ({0}).".format(error.strerror), "Take a new snapshot.") from None
 
@@ -200,7 +222,7 @@ class Snapshot(t.NamedTuple):
             if cipher:
                 data = cipher.open(data, _place(self.id, table, chunk.number, part))
             size = zstandard.frame_content_size(data)
-            if size < 0 or (part == _ROWS and size != chunk.bytes):
+            if size < 0 or size != {_HEADER: size, _HASHES: chunk.rows * HASH, _ROWS: chunk.bytes}[part]:
                 raise zstandard.ZstdError("size")
             return zstandard.ZstdDecompressor().decompress(data) if size else b""
         except (InvalidTag, zstandard.ZstdError):
@@ -232,13 +254,16 @@ class Writer:
         if self._lock_file >= 0:
             os.close(self._lock_file)
 
-    def write(self, table: str, number: int, header: t.Dict[str, t.Any], rows: int, checksum: int, text: bytes) -> Chunk:
-        sealed = []
-        for part, plain in ((_HEADER, json.dumps(header).encode("utf-8")), (_ROWS, text)):
-            data = zstandard.ZstdCompressor(level=1).compress(plain)
-            sealed.append(self._cipher.seal(data, _place(self.id, table, number, part)) if self._cipher else data)
-        data = len(sealed[0]).to_bytes(_LENGTH, "big") + b"".join(sealed)
-        chunk = Chunk(number, rows, checksum, len(text), len(data), hashlib.sha256(data).hexdigest())
+    def write(self, table: str, number: int, content: Content) -> Chunk:
+        parts = ((_HEADER, json.dumps(content.header).encode("utf-8")), (_HASHES, content.hashes), (_ROWS, content.rows))
+        data = b""
+        for part, plain in parts:
+            sealed = zstandard.ZstdCompressor(level=1).compress(plain)
+            if self._cipher:
+                sealed = self._cipher.seal(sealed, _place(self.id, table, number, part))
+            data += sealed if part == _ROWS else len(sealed).to_bytes(_LENGTH, "big") + sealed
+        checksum = sum(numbers(content.hashes))
+        chunk = Chunk(number, len(content.hashes) // HASH, checksum, len(content.rows), len(data), hashlib.sha256(data).hexdigest())
         _write_file(os.path.join(self.part, chunk.file), data)
         return chunk
 
@@ -344,6 +369,14 @@ def format_time(moment: datetime.datetime) -> str:
     return moment.isoformat() + "Z"
 
 
+def numbers(hashes: bytes) -> "array.array[int]":
+    """Return the hashes of rows as the numbers whose sum is a checksum."""
+    found = array.array("Q", hashes)
+    if sys.byteorder == "little":
+        found.byteswap()
+    return found
+
+
 def format_checksum(total: int) -> str:
     return "{0:032x}".format(total)
 
@@ -395,17 +428,6 @@ class TimeRule(t.NamedTuple):
 
 def _place(snapshot_id: str, table: str, number: int, part: str) -> str:
     return json.dumps([FORMAT, snapshot_id, table, number, part])
-
-
-def _header_end(data: bytes) -> int:
-    """Return the place in a chunk's file where its header ends."""
-    return _LENGTH + int.from_bytes(data[:_LENGTH], "big")
-
-
-def _split(data: bytes) -> t.Tuple[bytes, bytes]:
-    """Return header and rows of a chunk's file."""
-    end = _header_end(data)
-    return data[_LENGTH:end], data[end:]
 
 
 def _canonical(manifest: t.Dict[str, t.Any]) -> bytes:

@@ -169,12 +169,13 @@ class Clones:
             raise NoClone(
                 self.source.name, "no table of clones can be read: {}".format(" ".join(unreadable)), "The account needs clone_admin."
             )
+        way_out = "Correct the number." if number else "Request it first, or correct the name of the target."
+        if self.candidates and not number:
+            way_out = "Request it first. Those that ended are in candidates; one of them can be named by its number."
         raise NoClone(
             self.source.name,
             "there is no clone of {}.".format(wanted) if number else "there is no open clone to {}.".format(target),
-            " ".join(["Correct the number." if number else "Request it first, or correct the name of the target.", *unreadable])
-            if not self.candidates
-            else "Those that ended are in candidates; name their number.",
+            " ".join([way_out, *unreadable]),
             candidates=self.candidates,
         )
 

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _schema, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import TimeRule, parse_time
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import LOCK_WAIT_TIMEOUT, DatabaseError, Session, quote_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import LOCK_WAIT_TIMEOUT, DatabaseError, Server, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Trigger
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import COMPLETE, OWN_TABLES, PLANNED, UNDONE, Entry, Journal, age
@@ -131,6 +131,7 @@ class Swap:
 
 def cut_over(
     control: Session,
+    server: Server,
     database: str,
     stage_schema: str,
     previous: str,
@@ -156,8 +157,12 @@ def cut_over(
             )
         return swap, entry.phase == COMPLETE
     ready = Journal(control, stage_schema).read()
-    if not ready or ready.phase != _stage.COMPLETE or not _stage.staged(control, stage_schema, ready.snapshot):
+    if not ready or ready.phase != _stage.COMPLETE:
         raise CutOverError(stage_schema, "no completely staged snapshot is there.", "Run state=staged first.")
+    if not _stage.staged(control, stage_schema, ready.snapshot, server):
+        raise CutOverError(
+            stage_schema, "was staged on another server than {0} is now, or tables of it are gone.".format(control.login.name), "Run state=staged again."
+        )
     if ready.run_id and ready.run_id != run_id:
         raise CutOverError(stage_schema, "was staged for the run {0}.".format(ready.run_id), "Stage the snapshot for this run.")
     _check_snapshot(ready.snapshot, ready.detail["began"], snapshot, rule)

@@ -36,6 +36,12 @@ LOGIN_OPTIONS = {
     "connect_timeout": {"type": "int", "default": 30},
     "database": {"type": "str", "default": "edgeencryption"},
 }  # type: t.Dict[str, t.Any]
+REPLICAS_OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"host": {"type": "str", "required": True}, "port": {"type": "int", "default": 3306}},
+}  # type: t.Dict[str, t.Any]
 LOCK_WAIT_TIMEOUT = 1205
 ACCESS_DENIED = 1227
 STATEMENT_TIMEOUT = 1969
@@ -92,6 +98,7 @@ class Server(t.NamedTuple):
     local_infile: bool
     max_allowed_packet: int
     replica: bool
+    binary_log: bool
     account: str
 
     @property
@@ -253,7 +260,7 @@ class Session:
 def read_server(session: Session) -> Server:
     """Ask a server who it is and what it allows."""
     found = session.variables(
-        "server_uuid", "server_uid", "hostname", "port", "datadir", "read_only", "super_read_only", "innodb_read_only", "local_infile"
+        "server_uuid", "server_uid", "hostname", "port", "datadir", "read_only", "super_read_only", "innodb_read_only", "local_infile", "log_bin"
     )
     return Server(
         vendor=session.vendor,
@@ -263,6 +270,7 @@ def read_server(session: Session) -> Server:
         local_infile=found.get("local_infile") == "ON",
         max_allowed_packet=int(session.value("SELECT @@max_allowed_packet")),
         replica=_replicates(session),
+        binary_log=found.get("log_bin") == "ON",
         account=_text(session.value("SELECT CURRENT_USER()")),
     )
 

@@ -8,20 +8,19 @@
 
 Most rows of a token database live for years, and their indexes are what costs time to build. Tables that nobody needs any longer, because
 they are older than an instance can be rolled back, become the shadow schema. Nothing about them is trusted: every row of every range is
-compared by its checksum.
+compared by its hash.
 """
 
 import array
-import hashlib
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _schema
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Snapshot
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Snapshot, numbers
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import ROW_SEPARATOR, Table
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import COMPLETE, UNDONE, Entry, Journal, age, own_schemas
 
-# Rows that one DELETE names.
+# Rows that one statement names.
 _BATCH = 200
 
 
@@ -35,13 +34,13 @@ class Base(t.NamedTuple):
 class Difference(t.NamedTuple):
     """How a range of a table differs from its chunk.
 
-    C(missing) holds the places of the chunk's rows that the table lacks, C(extra) the keys of rows that the chunk lacks. V(None) stands for
-    all of the chunk, or for everything within the range.
+    C(missing) holds the places of the chunk's rows that the table lacks, C(extra) the hashes of rows that the chunk lacks. V(None) stands
+    for all of the chunk, or for everything within the range.
     """
 
     equal: bool
     missing: t.Optional[t.Sequence[int]]
-    extra: t.Optional[t.List[t.List[str]]]
+    extra: t.Optional[t.FrozenSet[int]]
 
 
 def find_base(control: Session, database: str, snapshot: Snapshot, run_id: str, keep_for: float) -> t.Optional[Base]:
@@ -77,51 +76,67 @@ def adopt(control: Session, base: Base, stage_schema: str) -> None:
     journal.drop()
 
 
-def compare(session: Session, schema: str, table: Table, condition: str, rows: int, checksum: int, read: t.Callable[[], bytes]) -> Difference:
-    """Compare a range with the chunk that should be in it; C(read) fetches the chunk's text, and is called only when they differ."""
+def compare(session: Session, schema: str, table: Table, condition: str, wanted: bytes) -> Difference:
+    """Compare a range with the hashes of the rows that should be in it."""
     found, listed = session.rows(
-        "SELECT COUNT(*), GROUP_CONCAT({0},':',{1}) FROM {2} WHERE {3}".format(
-            _schema.row_checksum(table), _schema.key_as_text(table), quote_name(schema, table.name), condition
+        "SELECT COUNT(*), GROUP_CONCAT(UNHEX({0}) SEPARATOR '') FROM {1} WHERE {2}".format(
+            _schema.row_checksum(table), quote_name(schema, table.name), condition
         )
     )[0]
     if session.warning_codes():
         # Longer than the server may put into one value: nothing is known about these rows.
         return Difference(False, None, None)
-    entries = listed.split(b",") if found else []
-    there = {entry[:16] for entry in entries}
-    if int(found) == rows and sum(int(entry, 16) for entry in there) == checksum:
-        return Difference(True, [], [])
-    texts = read().split(ROW_SEPARATOR) if rows else []
-    wanted = [hashlib.sha256(text).hexdigest()[:16].encode("ascii") for text in texts]
-    missing = array.array("L", (place for place, entry in enumerate(wanted) if entry not in there))
-    known = set(wanted)
-    extra = [entry[17:].split(b":") for entry in entries if entry[:16] not in known]
-    if int(found) - len(extra) + len(missing) != rows:
-        # Two rows with the same 64 bits, or a range without a key; not worth being clever about.
+    listed = listed or b""
+    if listed == wanted:
+        return Difference(True, array.array("L"), frozenset())
+    there, rows = numbers(listed), numbers(wanted)
+    present, known = set(there), set(rows)
+    missing = array.array("L", (place for place, row in enumerate(rows) if row not in present))
+    extra = frozenset(present - known)
+    if len(there) != int(found) or len(there) - len(extra) + len(missing) != len(rows):
+        # Two rows with the same 64 bits; not worth being clever about.
         return Difference(False, None, None)
-    return Difference(False, missing, [_schema.key_literals(table, key) for key in extra])
+    return Difference(not missing and not extra, missing, extra)
 
 
-def remove_extra(session: Session, schema: str, table: Table, condition: str, difference: Difference) -> int:
-    """Delete the rows that the chunk lacks and return their number."""
-    delete = "DELETE FROM {0} WHERE ".format(quote_name(schema, table.name))
+def remove_extra(session: Session, schema: str, table: Table, condition: str, difference: Difference, texts: t.Sequence[bytes]) -> int:
+    """Delete the rows that the chunk lacks and return their number; C(texts) are the rows that the table lacks."""
     if difference.extra is None:
-        return session.execute(delete + "(" + condition + ")")
-    removed = 0
-    for first in range(0, len(difference.extra), _BATCH):
-        batch = difference.extra[first : first + _BATCH]
-        removed += session.execute(delete + " OR ".join("(" + _schema.key_equals(table, key) + ")" for key in batch))
+        return session.execute("DELETE FROM {0} WHERE ({1})".format(quote_name(schema, table.name), condition))
+    if not difference.extra:
+        return 0
+    # Most are earlier values of rows that are missing, with the same key.
+    removed = _delete(session, schema, table, [key for key in (_schema.key_in_text(table, text) for text in texts) if key])
+    if removed < len(difference.extra):
+        query = "SELECT {0}, {1} FROM {2} WHERE {3}".format(
+            _schema.row_checksum(table), _schema.key_as_hex(table), quote_name(schema, table.name), condition
+        )
+        removed += _delete(session, schema, table, [row[1:] for row in session.rows(query) if int(row[0], 16) in difference.extra])
     return removed
 
 
-def pick(text: bytes, missing: t.Optional[t.Sequence[int]]) -> t.Tuple[int, bytes]:
-    """Return number and text of the rows of a chunk that are missing."""
-    if not text:
-        return 0, text
-    rows = text.split(ROW_SEPARATOR)
-    if missing is None:
-        return len(rows), text
-    return len(missing), ROW_SEPARATOR.join(rows[place] for place in missing)
+def _delete(session: Session, schema: str, table: Table, keys: t.Sequence[t.Sequence[t.Any]]) -> int:
+    delete = "DELETE FROM {0} WHERE ".format(quote_name(schema, table.name))
+    return sum(session.execute(delete + _schema.key_is_one_of(table, batch)) for batch in _batches(keys))
+
+
+def measure_rows(session: Session, schema: str, table: Table, texts: t.Sequence[bytes]) -> t.Optional[t.Tuple[int, int]]:
+    """Return number and checksum of the rows that have the keys of these; None when the texts do not tell their keys."""
+    keys = [_schema.key_in_text(table, text) for text in texts]
+    if not all(keys):
+        return None
+    found = [_schema.measure(session, schema, table, _schema.key_is_one_of(table, batch)) for batch in _batches(t.cast(t.List[t.List[str]], keys))]
+    return sum(rows for rows, dummy in found), sum(checksum for dummy, checksum in found)
+
+
+def _batches(keys: t.Sequence[t.Any]) -> t.Iterator[t.Sequence[t.Any]]:
+    return (keys[first : first + _BATCH] for first in range(0, len(keys), _BATCH))
+
+
+def pick(text: bytes, missing: t.Optional[t.Sequence[int]]) -> t.List[bytes]:
+    """Return the rows of a chunk that are missing."""
+    rows = text.split(ROW_SEPARATOR) if text else []
+    return rows if missing is None else [rows[place] for place in missing]
 
 
 def _is_spare(database: str, schema: str, entry: Entry) -> bool:

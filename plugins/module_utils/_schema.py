@@ -11,6 +11,7 @@ length can be confused), so the SHA-256 of this text is the row's checksum, and 
 Rows are separated by a byte that QUOTE never leaves bare.
 """
 
+import hashlib
 import re
 import typing as t
 
@@ -32,6 +33,7 @@ ROW_SEPARATOR = b"\x1a"
 SEPARATOR_SQL = "'\\Z'"
 # A value in the text of a row.
 _FIELD = re.compile(rb"'[^'\\]*(?:\\.[^'\\]*)*'|NULL", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 Literals = t.Optional[t.List[str]]
 
@@ -317,6 +319,11 @@ def row_checksum(table: Table) -> str:
     return "LEFT(SHA2({0},256),16)".format(row_text(table))
 
 
+def row_hashes(texts: t.Iterable[bytes]) -> bytes:
+    """Return what row_checksum makes of rows with these texts, 8 bytes each."""
+    return b"".join([hashlib.sha256(text).digest()[:8] for text in texts])
+
+
 def checksum(table: Table) -> str:
     """Return the SQL expression for the checksum of the rows it aggregates: the exact sum of theirs."""
     return "COALESCE(SUM(CAST(CONV({0},16,10) AS UNSIGNED)),0)".format(row_checksum(table))
@@ -380,14 +387,24 @@ def key_as_hex(table: Table) -> str:
     return ",".join("HEX(CAST({0} AS BINARY))".format(quote_name(name)) for name in table.key_columns)
 
 
-def key_as_text(table: Table) -> str:
-    """Return the SQL expression for the columns of key_as_hex with colons in between."""
-    return "CONCAT_WS(':',{0})".format(key_as_hex(table))
+def key_in_text(table: Table, text: bytes) -> t.Optional[t.List[str]]:
+    """Return what key_as_hex selects for the row with this text; None when a column of the key is computed and not in the text."""
+    names = [column.name for column in table.values]
+    if not set(table.key_columns) <= set(names):
+        return None
+    fields = _FIELD.findall(text)
+    return [_ESCAPED.sub(_unescape, fields[names.index(name)][1:-1]).hex() for name in table.key_columns]
 
 
-def key_equals(table: Table, literals: t.Sequence[str]) -> str:
-    """Return the condition for the row with this key."""
-    return " AND ".join("{0} = {1}".format(quote_name(name), literal) for name, literal in zip(table.key_columns, literals))
+def _unescape(found: "t.Match[bytes]") -> bytes:
+    return {b"0": b"\0", b"Z": b"\x1a"}.get(found.group(1), found.group(1))
+
+
+def key_is_one_of(table: Table, keys: t.Iterable[t.Sequence[t.Any]]) -> str:
+    """Return the condition for the rows whose keys key_as_hex selects as these."""
+    names = [quote_name(name) for name in table.key_columns]
+    equal = [" AND ".join("{0} = {1}".format(*pair) for pair in zip(names, key_literals(table, key))) for key in keys]
+    return "(" + " OR ".join("(" + condition + ")" for condition in equal) + ")"
 
 
 def key_literals(table: Table, values: t.Sequence[t.Any]) -> t.List[str]:

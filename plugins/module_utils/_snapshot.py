@@ -7,7 +7,6 @@
 """One consistent snapshot of a database over several connections, written as chunks."""
 
 import contextlib
-import hashlib
 import threading
 import time
 import typing as t
@@ -186,10 +185,10 @@ class _Export:
     def _copy_range(self, session: Session, part: Range) -> None:
         table = part.table
         condition = _schema.key_range(table, part.after, part.upto)
-        # The server builds the text of the whole chunk, so that Python only moves bytes.
-        count, total, text = session.rows(
-            "SELECT COUNT(*), {0}, GROUP_CONCAT({1} SEPARATOR {2}) FROM {3} WHERE {4}".format(
-                _schema.checksum(table), _schema.row_text(table), _schema.SEPARATOR_SQL, quote_name(self._database, table.name), condition
+        # The server builds the text of the whole chunk, so that Python does little more than moving bytes.
+        count, text = session.rows(
+            "SELECT COUNT(*), GROUP_CONCAT({0} SEPARATOR {1}) FROM {2} WHERE {3}".format(
+                _schema.row_text(table), _schema.SEPARATOR_SQL, quote_name(self._database, table.name), condition
             )
         )[0]
         codes = set(session.warning_codes())
@@ -205,20 +204,18 @@ class _Export:
             if count:
                 self._row_bytes[table.name] = len(text) / count
             # An empty range is written as well: the chunks of a table cover its whole key.
-            self._write(table, {"after": part.after, "upto": part.upto}, count, int(total), text or b"")
+            self._write(table, {"after": part.after, "upto": part.upto}, count, text or b"")
 
     def _copy_whole(self, session: Session, table: Table, condition: str = "TRUE", header: t.Optional[t.Dict[str, Literals]] = None) -> None:
         """Copy row by row: a table without a key to split it, or a row too large for GROUP_CONCAT."""
-        texts, size, total = [], 0, 0  # type: t.List[bytes], int, int
+        texts, size = [], 0  # type: t.List[bytes], int
         query = "SELECT {0} FROM {1} WHERE {2}".format(_schema.row_text(table), quote_name(self._database, table.name), condition)
         for (text,) in session.stream(query):
             if texts and size + len(text) > self._chunk_bytes:
-                self._write(table, header or {}, len(texts), total, _schema.ROW_SEPARATOR.join(texts))
-                texts, size, total = [], 0, 0
+                self._write(table, header or {}, len(texts), _schema.ROW_SEPARATOR.join(texts))
+                texts, size = [], 0
             texts.append(text)
             size += len(text) + 1
-            # What _schema.checksum has the server compute.
-            total += int(hashlib.sha256(text).hexdigest()[:16], 16)
         # A value that is too large is missing from the text, with a warning only.
         codes = set(session.warning_codes())
         if codes <= _TOO_LONG and codes:
@@ -226,13 +223,16 @@ class _Export:
         if codes:
             raise _warned(table, codes)
         if texts:
-            self._write(table, header or {}, len(texts), total, _schema.ROW_SEPARATOR.join(texts))
+            self._write(table, header or {}, len(texts), _schema.ROW_SEPARATOR.join(texts))
 
-    def _write(self, table: Table, header: t.Dict[str, Literals], rows: int, total: int, text: bytes) -> None:
+    def _write(self, table: Table, header: t.Dict[str, Literals], rows: int, text: bytes) -> None:
+        hashes = _schema.row_hashes(text.split(_schema.ROW_SEPARATOR) if rows else [])
+        if len(hashes) != rows * _artefact.HASH:
+            raise SnapshotError(table.name, "the server counts {0} rows and sends others.".format(rows), "Check the table.")
         with self._lock:
             self._number += 1
             number = self._number
-        chunk = self._writer.write(table.name, number, header, rows, total, text)
+        chunk = self._writer.write(table.name, number, _artefact.Content(header, hashes, text))
         with self._lock:
             self.chunks.setdefault(table.name, []).append(chunk)
         self._progress.add(rows, chunk.size)

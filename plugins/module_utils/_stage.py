@@ -18,7 +18,7 @@ import time
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _delta, _privileges, _schema
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Snapshot
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Content, Snapshot, numbers
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._delta import Base
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -104,10 +104,13 @@ def refuse_strangers(control: Session, database: str, expected: t.Sequence[str],
         raise StageError(database, "these kept tables are bound by foreign keys: {0}.".format(", ".join(bound)), "Keep all of them or none.")
 
 
-def staged(control: Session, stage_schema: str, snapshot_id: str) -> t.Optional[Entry]:
-    """Return the journal's line when this snapshot is completely staged and all its tables are still there."""
+def staged(control: Session, stage_schema: str, snapshot_id: str, server: Server) -> t.Optional[Entry]:
+    """Return the journal's line when this snapshot was completely staged on this very server and all its tables are still there.
+
+    A replica that has become the primary holds the stage as well, but nobody has verified it there.
+    """
     entry = Journal(control, stage_schema).read()
-    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id:
+    if not entry or entry.phase != COMPLETE or entry.snapshot != snapshot_id or entry.detail.get("identity") != server.identity:
         return None
     names = {table["name"] for table in entry.detail["tables"]}
     return entry if names <= set(_schema.table_names(control, stage_schema)) else None
@@ -122,7 +125,7 @@ class Stage:
         snapshot: what to load, with its cipher.
         schema: the shadow schema.
         run_id: recorded with what was staged.
-        base: tables to begin with, instead of empty ones.
+        find_base: returns tables to begin with, instead of empty ones; a stage that goes on has begun with some or none.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class Stage:
         schema: str,
         run_id: str,
         progress: Progress,
-        base: t.Optional[Base] = None,
+        find_base: t.Callable[[], t.Optional[Base]] = lambda: None,
     ) -> None:
         self._login = login
         self._control = control
@@ -148,25 +151,33 @@ class Stage:
         self._lock = threading.Lock()
         self._tables = [Table.from_json(entry) for entry in snapshot.data["tables"]]
         self._left = {}  # type: t.Dict[str, int]
-        self._base = base
+        self._find_base = find_base
+        self._base = None  # type: t.Optional[Base]
+        # By chunk that a base holds in part: the places of the rows to load.
         self._missing = {}  # type: t.Dict[int, t.Optional[t.Sequence[int]]]
+        self._loaded = 0
         self._delta = {"rows_kept": 0, "rows_added": 0, "rows_removed": 0}
         self.load_method = "load_data" if server.local_infile else "insert"
 
     def run(self, workers: int) -> t.Dict[str, t.Any]:
         """Load what is missing, verify it, and return what was done."""
+        began = time.monotonic()
         journal = Journal(self._control, self._schema)
         entry = journal.read()
-        if entry and entry.snapshot != self._snapshot.id:
+        if entry and (entry.snapshot != self._snapshot.id or entry.detail.get("identity") != self._server.identity):
             journal.drop()
+            entry = None
         journal.create(self._snapshot.data["charset"], self._snapshot.data["collation"])
-        if not entry or entry.snapshot != self._snapshot.id or entry.phase != LOADING:
-            journal.write(LOADING, self._snapshot.id, self._run_id, {"base": self._base._asdict() if self._base else None})
+        if not entry or entry.phase != LOADING:
+            self._base = self._find_base()
+            detail = {"identity": self._server.identity, "base": self._base._asdict() if self._base else None}
+            journal.write(LOADING, self._snapshot.id, self._run_id, detail)
         else:
             self._base = Base(**entry.detail["base"]) if entry.detail.get("base") else None
         if self._base:
             _delta.adopt(self._control, self._base, self._schema)
         resumed = self._create_tables()
+        self._prove_views_and_triggers()
         found = len(resumed)
         timings = {}  # type: t.Dict[str, float]
         started = time.monotonic()
@@ -182,10 +193,11 @@ class Stage:
             self._add_foreign_keys()
             for table in self._tables:
                 self._compare_definition(table)
-            self._prove_views_and_triggers()
             timings["check_s"] = round(time.monotonic() - started, 3)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
+        timings["total_s"] = round(time.monotonic() - began, 3)
         result = {"load_method": self.load_method, "chunks_resumed": found, "timings": timings}  # type: t.Dict[str, t.Any]
+        result["binary_log_bytes"] = self._loaded if self._server.binary_log else 0
         return dict(result, delta=dict(self._delta, schema=self._base.schema)) if self._base else result
 
     def _detail(self) -> t.Dict[str, t.Any]:
@@ -193,6 +205,7 @@ class Stage:
         data = self._snapshot.data
         return dict(
             {name: data[name] for name in ("began", "charset", "collation", "views", "triggers")},
+            identity=self._server.identity,
             tables=self._snapshot.totals(),
             load_method=self.load_method,
         )
@@ -231,17 +244,16 @@ class Stage:
 
     def _compare_chunk(self, session: Session, table: Table, chunk: Chunk) -> bool:
         """Tell whether the chunk's rows are there already and nothing else; otherwise remember which are missing."""
-        header = self._snapshot.read_header(table.name, chunk, self._cipher)
+        header, hashes = self._snapshot.read_index(table.name, chunk, self._cipher)
         condition = _schema.key_range(table, header["after"], header["upto"])
 
         def work() -> t.Tuple[_delta.Difference, int]:
-            difference = _delta.compare(
-                session, self._schema, table, condition, chunk.rows, chunk.checksum, lambda: self._snapshot.read(table.name, chunk, self._cipher)[1]
-            )
+            difference = _delta.compare(session, self._schema, table, condition, hashes)
             if difference.equal:
                 self._note(session, chunk)
                 return difference, 0
-            return difference, _delta.remove_extra(session, self._schema, table, condition, difference)
+            texts = _delta.pick(self._snapshot.read(table.name, chunk, self._cipher).rows, difference.missing) if difference.extra else []
+            return difference, _delta.remove_extra(session, self._schema, table, condition, difference, texts)
 
         difference, removed = session.transaction(work)
         added = 0 if difference.equal else chunk.rows if difference.missing is None else len(difference.missing)
@@ -280,7 +292,9 @@ class Stage:
 
     def _load(self, session: Session, task: Task) -> None:
         if task.chunks:
-            session.transaction(lambda: self._load_chunks(session, task))
+            size = session.transaction(lambda: self._load_chunks(session, task))
+            with self._lock:
+                self._loaded += size
             self._progress.add(sum(chunk.rows for chunk in task.chunks), sum(chunk.size for chunk in task.chunks))
         with self._lock:
             self._left[task.table.name] -= 1
@@ -288,19 +302,39 @@ class Stage:
         if last:
             self._finish_table(session, task.table)
 
-    def _load_chunks(self, session: Session, task: Task) -> None:
+    def _load_chunks(self, session: Session, task: Task) -> int:
+        """Load and verify chunks, and return the bytes of the text that was loaded."""
+        loaded = 0
         for chunk in task.chunks:
-            header, text = self._snapshot.read(task.table.name, chunk, self._cipher)
-            rows = chunk.rows
-            if chunk.number in self._missing:
-                rows, text = _delta.pick(text, self._missing[chunk.number])
-            if rows:
-                self._insert(session, task.table, chunk, rows, text)
-            if task.table.key:
-                self._verify(session, task.table, [chunk], _schema.key_range(task.table, header["after"], header["upto"]))
+            content = self._snapshot.read(task.table.name, chunk, self._cipher)
+            missing = self._missing.get(chunk.number)
+            if missing is not None:
+                loaded += self._complete(session, task.table, chunk, content, missing)
+            else:
+                loaded += len(content.rows)
+                if chunk.rows:
+                    self._insert(session, task.table, chunk, chunk.rows, content.rows)
+                if task.table.key:
+                    self._verify(session, task.table, [chunk], _schema.key_range(task.table, content.header["after"], content.header["upto"]))
             self._note(session, chunk)
         if not task.table.key:
             self._verify(session, task.table, task.chunks, "TRUE")
+        return loaded
+
+    def _complete(self, session: Session, table: Table, chunk: Chunk, content: Content, missing: t.Sequence[int]) -> int:
+        """Add the rows that the comparison found missing, and verify these; all others it has verified, and it has removed what was too much."""
+        texts = _delta.pick(content.rows, missing)
+        if texts:
+            self._insert(session, table, chunk, len(texts), _schema.ROW_SEPARATOR.join(texts))
+        condition = _schema.key_range(table, content.header["after"], content.header["upto"])
+        hashes = numbers(content.hashes)
+        found = _delta.measure_rows(session, self._schema, table, texts)
+        rows = session.value("SELECT COUNT(*) FROM {0} WHERE {1}".format(quote_name(self._schema, table.name), condition))
+        if found is None:
+            self._verify(session, table, [chunk], condition)
+        elif found != (len(texts), sum(hashes[place] for place in missing)) or rows != chunk.rows:
+            raise self._differs(table, chunk)
+        return sum(map(len, texts))
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:
         target = quote_name(self._schema, table.name)
@@ -323,14 +357,18 @@ class Stage:
     def _verify(self, session: Session, table: Table, chunks: t.Sequence[Chunk], condition: str) -> None:
         expected = (sum(chunk.rows for chunk in chunks), sum(chunk.checksum for chunk in chunks))
         if _schema.measure(session, self._schema, table, condition) != expected:
-            raise StageError(
-                table.name,
-                "chunk {0}: rows or checksum on this server are not those of the snapshot.".format(chunks[0].number),
-                "Take a new snapshot; compare versions and settings of both servers.",
-            )
+            raise self._differs(table, chunks[0])
+
+    @staticmethod
+    def _differs(table: Table, chunk: Chunk) -> StageError:
+        return StageError(
+            table.name,
+            "chunk {0}: rows or checksum on this server are not those of the snapshot.".format(chunk.number),
+            "Take a new snapshot; compare versions and settings of both servers.",
+        )
 
     def _finish_table(self, session: Session, table: Table) -> None:
-        """Add the indexes that are missing, which proves uniqueness too, and count the rows once more."""
+        """Add the indexes that are missing, which proves uniqueness too, and count the rows of the table that this made anew."""
         # Definitions are UTF-8.
         session.execute("SET NAMES utf8mb4")
         name = quote_name(self._schema, table.name)
@@ -341,10 +379,10 @@ class Stage:
             missing.append("AUTO_INCREMENT = {0}".format(_counter(table.create)))
         if missing:
             session.execute("ALTER TABLE {0} {1}".format(name, ", ".join(missing)))
+            rows, expected = session.value("SELECT COUNT(*) FROM " + name), sum(chunk.rows for chunk in self._snapshot.chunks(table.name))
+            if rows != expected:
+                raise StageError(table.name, "holds {0} rows instead of {1}.".format(rows, expected), "Stage the snapshot again.")
         session.execute("SET NAMES binary")
-        rows, expected = session.value("SELECT COUNT(*) FROM " + name), sum(chunk.rows for chunk in self._snapshot.chunks(table.name))
-        if rows != expected:
-            raise StageError(table.name, "holds {0} rows instead of {1}.".format(rows, expected), "Stage the snapshot again.")
 
     def _add_foreign_keys(self) -> None:
         self._control.execute("SET SESSION foreign_key_checks = 0")
@@ -385,7 +423,7 @@ class Stage:
             raise StageError(table.name, "its AUTO_INCREMENT counter is behind the snapshot's.", "Stage the snapshot again.")
 
     def _prove_views_and_triggers(self) -> None:
-        """Create views and triggers on the staged tables and drop them, so that the cut-over does not meet their errors."""
+        """Create views and triggers and drop them before anything is loaded, so that the cut-over does not meet their errors."""
         _schema.create_triggers(self._control, self._schema, [Trigger(*entry) for entry in self._snapshot.data["triggers"]])
         _schema.create_views(self._control, self._schema, self._snapshot.data["views"])
         _schema.drop_views_and_triggers(self._control, self._schema)

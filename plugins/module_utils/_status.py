@@ -8,13 +8,15 @@
 
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _privileges, _schema, _schema_journal, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _privileges, _replicas, _schema, _schema_journal, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
 
 
-def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: bool, delta: bool = False) -> t.Dict[str, t.Any]:
+def look(
+    login: Login, database: str, snapshot_dir: t.Optional[str], checksums: bool, delta: bool, replicas: t.Sequence[t.Dict[str, t.Any]]
+) -> t.Dict[str, t.Any]:
     """Return everything the info module tells."""
     with Session(login) as control:
         server = read_server(control)
@@ -22,7 +24,7 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
         own = _schema_journal.own_schemas(control, database)
         beside = sorted({_schema_journal.stage_name(database), _schema_journal.previous_name(database, "")} | {name for name, dummy in own})
         found = {
-            "server": dict(server._asdict(), binary_log=control.variables("log_bin").get("log_bin") == "ON"),
+            "server": server._asdict(),
             "schemas": [_schema_facts(control, database, "live", None)]
             + [_schema_facts(control, name, _kind(name, entry), entry) for name, entry in own],
             "tables": _table_facts(control, database),
@@ -36,6 +38,7 @@ def look(login: Login, database: str, snapshot_dir: t.Optional[str], checksums: 
             "connections": _cut_over.connections(control, database) if grants.holds("PROCESS") else None,
             "utc_now": control.utc_now(),
             "clock_skew_s": clock_skew(control),
+            "replicas": [replica._asdict() for replica in _replicas.look(control, replicas, 0)],
         }  # type: t.Dict[str, t.Any]
     if checksums:
         sums = {entry["name"]: entry for entry in measure_all(login, database)}

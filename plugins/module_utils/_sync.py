@@ -10,9 +10,9 @@ import datetime
 import os
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _delta, _schema, _schema_journal, _snapshot, _stage
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _delta, _replicas, _schema, _schema_journal, _snapshot, _stage
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
 
@@ -44,6 +44,8 @@ class Request(t.NamedTuple):
     workers: int = 2
     chunk_bytes: int = 4194304
     lock_wait_timeout: int = 10
+    replicas: t.Sequence[t.Dict[str, t.Any]] = ()
+    replica_timeout: float = 600
     keep_snapshots: t.Optional[int] = None
     keep_for: float = 691200
 
@@ -114,12 +116,13 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server, request.delta)
         _schema_journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
+        _replicas.look(control, request.replicas, 0)
         own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
         if own:
             result["warnings"] = ["These views and triggers will run as {0}: {1}.".format(server.account, ", ".join(own))]
         if _under_way(control, request, snapshot):
             return result
-        entry = _stage.staged(control, request.stage, snapshot.id)
+        entry = _stage.staged(control, request.stage, snapshot.id, server)
         if entry and entry.run_id == (request.run_id or entry.run_id):
             return result
         result["changed"] = True
@@ -130,8 +133,12 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         if entry:
             _schema_journal.Journal(control, request.stage).write(_stage.COMPLETE, snapshot.id, str(request.run_id), entry.detail)
             return result
-        base = _delta.find_base(control, request.database, snapshot, request.run_id or "", request.keep_for) if request.delta else None
-        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, request.run_id or "", progress, base)
+        run_id = request.run_id or ""
+
+        def find_base() -> t.Optional[_delta.Base]:
+            return _delta.find_base(control, request.database, snapshot, run_id, request.keep_for) if request.delta else None
+
+        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, run_id, progress, find_base)
         return dict(result, **stage.run(request.workers))
 
 
@@ -139,9 +146,10 @@ def cut_over(request: Request, check: bool, diff: bool, progress: Progress) -> R
     """Have the staged tables live and the replaced ones kept."""
     run_id = str(request.run_id)
 
-    def plan(control: Session) -> t.Tuple[_cut_over.Swap, bool]:
+    def plan(control: Session, server: Server) -> t.Tuple[_cut_over.Swap, bool]:
         return _cut_over.cut_over(
             control,
+            server,
             request.database,
             request.stage,
             request.previous,
@@ -152,7 +160,7 @@ def cut_over(request: Request, check: bool, diff: bool, progress: Progress) -> R
             request.rule,
         )
 
-    return _swap(request, plan, [request.stage, request.previous], check, diff)
+    return _swap(request, plan, [request.stage, request.previous], check, diff, progress)
 
 
 def rolled_back(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
@@ -165,10 +173,10 @@ def rolled_back(request: Request, check: bool, diff: bool, progress: Progress) -
         )
     run_id = str(request.run_id)
 
-    def plan(control: Session) -> t.Tuple[_cut_over.Swap, bool]:
+    def plan(control: Session, server: Server) -> t.Tuple[_cut_over.Swap, bool]:
         return _cut_over.roll_back(control, request.database, request.previous, request.undone, run_id)
 
-    return _swap(request, plan, [request.previous, request.undone], check, diff)
+    return _swap(request, plan, [request.previous, request.undone], check, diff, progress)
 
 
 def pruned(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
@@ -219,11 +227,18 @@ def measure_all(login: Login, schema: str, names: t.Optional[t.Sequence[str]] = 
     return [{"name": name, "rows": rows, "checksum": _artefact.format_checksum(total)} for name, (rows, total) in totals]
 
 
-def _swap(request: Request, plan: t.Callable[[Session], t.Tuple[_cut_over.Swap, bool]], schemas: t.Sequence[str], check: bool, diff: bool) -> Result:
+def _swap(
+    request: Request,
+    plan: t.Callable[[Session, Server], t.Tuple[_cut_over.Swap, bool]],
+    schemas: t.Sequence[str],
+    check: bool,
+    diff: bool,
+    progress: Progress,
+) -> Result:
     with Session(request.login) as control:
-        _stage.inspect_server(control, request.database, schemas)
+        server = _stage.inspect_server(control, request.database, schemas)
         _schema_journal.exclusive(control, request.database)
-        swap, done = plan(control)
+        swap, done = plan(control, server)
         result = {
             "changed": not done,
             "verified": done or not check,
@@ -241,9 +256,12 @@ def _swap(request: Request, plan: t.Callable[[Session], t.Tuple[_cut_over.Swap, 
             before = measure_all(request.login, request.database, swap.plan["out"])
             after = swap.plan["tables"] or measure_all(request.login, swap.plan["source"], swap.plan["in"])
             result["diff"] = _diff(request.database, before, after)
-        if not check:
+        if check:
+            found = _replicas.look(control, request.replicas, 0)
+        else:
+            found = _replicas.require(control, request.replicas, request.replica_timeout, progress)
             result["timings"] = swap.run(request.lock_wait_timeout)
-        return result
+        return dict(result, replicas=[replica._asdict() for replica in found])
 
 
 def _under_way(control: Session, request: Request, snapshot: Snapshot) -> bool:

@@ -26,6 +26,20 @@ options:
     description: Count what the option C(delta) of M(edge_encryption.clone.mysql_token_db_sync) needs among the rights of a target as well.
     type: bool
     default: false
+  replicas:
+    description: Replicas of the server, to be asked how far they are. The same account logs in to them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Host name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        default: 3306
 seealso:
   - module: edge_encryption.clone.mysql_token_db_sync
 author:
@@ -235,6 +249,28 @@ connections:
       description: Since how many seconds.
       type: int
       sample: 12
+replicas:
+  description: What O(replicas) names.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: Host name or address.
+      type: str
+      sample: tokens2.test.example.com
+    port:
+      description: TCP port.
+      type: int
+      sample: 3306
+    applied:
+      description: Whether it has applied all that the server had written to its binary log when this module asked.
+      type: bool
+      sample: true
+    waited_s:
+      description: Seconds that the question took.
+      type: float
+      sample: 0.012
 utc_now:
   description: The server's clock, in UTC.
   returned: success
@@ -260,6 +296,7 @@ def main() -> None:
             snapshot_dir={"type": "path"},
             checksums={"type": "bool", "default": False},
             delta={"type": "bool", "default": False},
+            replicas=_db.REPLICAS_OPTION,
         ),
         supports_check_mode=True,
     )
@@ -269,7 +306,8 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("zstandard and cryptography"), exception=_artefact.LIBRARY_IMPORT_ERROR)
     params = module.params
     try:
-        found = _status.look(_db.make_login(params), params["database"], params["snapshot_dir"], params["checksums"], params["delta"])
+        login = _db.make_login(params)
+        found = _status.look(login, params["database"], params["snapshot_dir"], params["checksums"], params["delta"], params["replicas"])
     except EdgeError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=False, **found)

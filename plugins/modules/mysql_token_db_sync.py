@@ -128,6 +128,28 @@ options:
       - The read lock of a snapshot is tried for in short attempts during this time, so that writers do not queue up behind it.
     type: int
     default: 10
+  replicas:
+    description:
+      - Replicas of the target's server that must have applied all of the stage before O(state=cut_over) or O(state=rolled_back) exchanges tables.
+      - The same account logs in to them. It needs no rights there, but the server must write global transaction ids (MariaDB always
+        does; for MySQL, C(gtid_mode=ON)).
+      - With O(state=staged) and in check mode they only have to be reachable.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Host name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        default: 3306
+  replica_timeout:
+    description: Seconds to wait for all of O(replicas) together. The tables stay as they are when it is not enough.
+    type: float
+    default: 600
   keep_snapshots:
     description:
       - Number of snapshots of this database to leave in O(snapshot_dir) after a new one has been taken.
@@ -153,7 +175,12 @@ notes:
     A safety snapshot there needs the rights of a source.
   - >-
     Views and triggers are created with the account of this module as definer, since the original one need not exist on the target. Should the database
-    have any, grant this account what they need in order to run. The tables of Edge Encryption come without.
+    have any, grant this account what they need in order to run. The tables of Edge Encryption come without. A server that writes a binary log
+    lets an account without C(SUPER) create triggers only with C(log_bin_trust_function_creators=ON) (error 1419); O(state=staged) finds that out
+    before it loads anything. On MySQL, views and triggers whose definer holds C(SYSTEM_USER) can be exchanged only by an account that holds it too.
+  - >-
+    A MySQL column of type C(json) is copied exactly; values in it that no JSON text stands for (dates, decimals, as functions can
+    make them) are refused before anything is read.
   - The rows are loaded with C(LOAD DATA LOCAL) where the server allows it, otherwise with C(INSERT). RV(load_method) tells which.
 seealso:
   - module: edge_encryption.clone.mysql_token_db_info
@@ -184,6 +211,18 @@ EXAMPLES = r"""
     encryption_key_file: /etc/edge_clone/snapshot.key
     backup_time: "{{ clone.backup_completed }}"
     run_id: acmetest/CLONE0010001
+
+- name: Put it live on a server that two others replicate, once they hold it as well
+  edge_encryption.clone.mysql_token_db_sync:
+    state: cut_over
+    login_host: tokens1.test.example.com
+    login_user: edge_clone_write
+    login_password: "{{ target_password }}"
+    ca_cert: /etc/pki/tokens.pem
+    run_id: acmetest/CLONE0010001
+    replicas:
+      - host: tokens2.test.example.com
+      - host: tokens3.test.example.com
 
 - name: Put it live while the proxies are down
   edge_encryption.clone.mysql_token_db_sync:
@@ -310,6 +349,35 @@ delta:
       description: Number of rows that the snapshot lacks, or has with other values.
       type: int
       sample: 12
+binary_log_bytes:
+  description:
+    - Bytes of rows that the stage wrote, which is about what the server's binary log grew by. V(0) when it writes none.
+    - One transaction holds one chunk, or all of a table without a key.
+  returned: O(state=staged) and changed
+  type: int
+  sample: 231088859
+replicas:
+  description: What O(replicas) names, before the exchange.
+  returned: O(state=cut_over) and O(state=rolled_back), and not yet done before
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: Host name or address.
+      type: str
+      sample: tokens2.test.example.com
+    port:
+      description: TCP port.
+      type: int
+      sample: 3306
+    applied:
+      description: Whether it has applied everything. Always V(true) outside check mode.
+      type: bool
+      sample: true
+    waited_s:
+      description: Seconds that it was waited for.
+      type: float
+      sample: 0.412
 left_out:
   description: Routines and events of the database, as far as the account may see them. They are not part of a snapshot.
   returned: O(state=snapshotted), except for a new snapshot in check mode
@@ -366,6 +434,8 @@ def main() -> None:
             workers={"type": "int", "default": 2},
             chunk_bytes={"type": "int", "default": 4194304},
             lock_wait_timeout={"type": "int", "default": 10},
+            replicas=_db.REPLICAS_OPTION,
+            replica_timeout={"type": "float", "default": 600},
             keep_snapshots={"type": "int"},
             keep_for={"type": "float", "default": 691200},
             progress_file={"type": "path"},
@@ -387,7 +457,8 @@ def main() -> None:
     params = module.params
     request = _sync.Request(login=_db.make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields})
     lines = Progress(params["progress_file"], "token database")
-    progress = Counter(lambda step, rows, total, size: lines.report(step, done=rows, total=total, unit="rows", size=size))
+    units = {"replicas": "replicas"}
+    progress = Counter(lambda step, done, total, size: lines.report(step, done=done, total=total, unit=units.get(step, "rows"), size=size))
     try:
         module.exit_json(**getattr(_sync, params["state"])(request, module.check_mode, module._diff, progress))
     except EdgeError as error:

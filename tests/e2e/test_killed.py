@@ -47,15 +47,17 @@ def test_a_run_killed_while_it_stages_and_again_while_it_signs(small: Bench) -> 
     ends_green(small)
 
 
-def test_a_run_killed_while_a_proxy_is_down_to_validate_again(small: Bench) -> None:
+def test_a_run_killed_after_steps_that_are_done_again_and_while_a_proxy_is_down(small: Bench) -> None:
     small.schedule()
+    kill_at(small, "t40_wait_clone")
+    kill_at(small, "t55_keys")
     kill_at(small, "t70_signatures", when=lambda: not running_proxies(small.proxies("target")))
     ends_green(small)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0, 1.5, 3, 5])
-@pytest.mark.parametrize("step", ["t30_clone_start", "t35_stage", "t50_clone_end", "t55_keys", "t60_start_proxies", "t70_signatures"])
+@pytest.mark.parametrize("step", ["t30_clone_start", "t35_stage", "t40_wait_clone", "t50_clone_end", "t55_keys", "t60_start_proxies", "t70_signatures"])
 def test_a_run_killed_at_any_instant(small: Bench, step: str, seconds: float) -> None:
     small.schedule()
     kill_at(small, step, seconds)

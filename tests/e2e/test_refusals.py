@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, wait_until
 from edgelab.ca import Authority
 from edgelab.demo_data import schedule_clone
 
@@ -130,7 +130,9 @@ def unknown_proxy(bench: Bench) -> t.Iterator[Row]:
     row = next(row for row in bench.raw("target", "sys_encryption_proxy") if row["name"] == "edge_target_3")  # pylint: disable=stop-iteration-return
     bench.control("target", "DELETE", f"/raw/sys_encryption_proxy/{row['sys_id']}")
     yield {}
-    bench.control("target", "POST", "/raw/sys_encryption_proxy", {"rows": [row]})
+    # It is online again with its next heartbeat.
+    bench.control("target", "POST", "/raw/sys_encryption_proxy", {"rows": [dict(row, online="false")]})
+    wait_until(lambda: all(row["online"] == "true" for row in bench.raw("target", "sys_encryption_proxy")))
 
 
 @contextlib.contextmanager

@@ -35,15 +35,16 @@ def make_certificates(directory: pathlib.Path) -> None:
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
     now = datetime.datetime.now(datetime.timezone.utc)
+    authority = "test CA of " + directory.name  # one that is told from others in the same file
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for dummy in range(2))
 
     def build(subject: str, public: t.Any, extension: x509.ExtensionType) -> x509.Certificate:
-        builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name("test CA")).public_key(public)
+        builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(authority)).public_key(public)
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
         return builder.not_valid_after(now + datetime.timedelta(days=2)).add_extension(extension, critical=True).sign(ca_key, hashes.SHA256())
 
     pem = serialization.Encoding.PEM
-    ca = build("test CA", ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
+    ca = build(authority, ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
     server = build("server", key.public_key(), x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]))
     (directory / "ca.pem").write_bytes(ca.public_bytes(pem))
     (directory / "server.pem").write_bytes(server.public_bytes(pem))

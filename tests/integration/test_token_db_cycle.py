@@ -159,12 +159,17 @@ def test_the_artefact_holds_no_clear_text_unless_asked_for(site, tmp_path):
 
     import zstandard
 
-    def rows(chunk):
-        data = chunk.read_bytes()
-        return data[4 + int.from_bytes(data[:4], "big") :]
+    def parts(chunk):
+        """Return header, hashes and rows as they lie in the file."""
+        data, found = chunk.read_bytes(), []
+        for dummy in range(2):
+            end = 4 + int.from_bytes(data[:4], "big")
+            found.append(data[4:end])
+            data = data[end:]
+        return [*found, data]
 
     for chunk in pathlib.Path(path).glob("*.chunk"):
-        for data in (rows(chunk), chunk.read_bytes()[4:]):
+        for data in parts(chunk):
             with pytest.raises(zstandard.ZstdError):
                 zstandard.decompress(data)
     manifest = (pathlib.Path(path) / "manifest.json").read_text()
@@ -173,6 +178,6 @@ def test_the_artefact_holds_no_clear_text_unless_asked_for(site, tmp_path):
     assert pathlib.Path(path).stat().st_mode & 0o777 == 0o700
     plain = site.snapshot(unencrypted=True)["snapshot"]
     assert not plain["encrypted"]
-    text = b"".join(zstandard.ZstdDecompressor().decompressobj().decompress(rows(chunk)) for chunk in pathlib.Path(plain["path"]).glob("*.chunk"))
+    text = b"".join(zstandard.ZstdDecompressor().decompressobj().decompress(parts(chunk)[2]) for chunk in pathlib.Path(plain["path"]).glob("*.chunk"))
     assert CLEAR_TEXT.encode() in text
     site.ok("target", "staged", snapshot=plain["id"], encryption_key=SECRET)

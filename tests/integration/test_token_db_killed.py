@@ -16,6 +16,7 @@ import time
 import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _db
+from ansible_collections.edge_encryption.clone.tests.integration import conftest, mariadb
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import SECRET
 
 RUN = "acmetest/C-1"
@@ -247,6 +248,45 @@ def test_the_server_dies_while_it_is_loaded(site):
     site.ok("target", "staged", snapshot=snapshot, run_id=RUN)
     site.ok("target", "cut_over", run_id=RUN)
     assert site.content(site.target) == site.content(site.source)
+
+
+def assert_same_rows(site):
+    source, target = ({name: value[0] for name, value in site.content(server).items()} for server in (site.source, site.target))
+    assert source == target
+
+
+@pytest.mark.mysql(False)
+def test_the_disk_of_the_target_is_full(site, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # A disk that can be full without harm to others.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(disk)], check=True)
+    try:
+        mariadb.install(disk / "server", tmp_path / "template")
+        site.target = mariadb.MariaDb(disk / "server")
+        site.target.start()
+        try:
+            site.target.sql(*conftest.ACCOUNTS, *conftest.SCHEMA, *conftest.fill("test", 300))
+            site.target.sql(*[conftest.RIGHTS.format(name) for name in ("`edgeencryption`", "`edgeencryption\\_%`")])
+            site.target.sql("GRANT PROCESS ON *.* TO 'edge_clone_write'@'127.0.0.1'")
+            big = "INSERT INTO edge_token_map (token, value) SELECT CONCAT('big-', seq), REPEAT(SHA2(seq, 512), 16) FROM seq_1_to_20000"
+            site.source.sql("USE edgeencryption", big)
+            snapshot = site.snapshot(chunk_bytes=1048576)["snapshot"]["id"]
+            live = site.content(site.target)
+            free = os.statvfs(str(disk))
+            with open(str(disk / "filler"), "wb") as filler:
+                os.posix_fallocate(filler.fileno(), 0, free.f_bavail * free.f_frsize - 16 * 1048576)
+            message = site.refused("target", "staged", snapshot=snapshot, run_id=RUN)
+            assert "is full" in message or "error 28" in message, message
+            assert site.content(site.target) == live
+            (disk / "filler").unlink()
+            assert site.ok("target", "staged", snapshot=snapshot, run_id=RUN)["chunks_resumed"] > 0
+            site.ok("target", "cut_over", run_id=RUN)
+            assert_same_rows(site)
+        finally:
+            site.target.stop()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_no_secret_on_any_command_line(site):

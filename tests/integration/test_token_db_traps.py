@@ -201,7 +201,7 @@ def test_a_duplicate_that_only_the_index_shows_is_an_error(site):
     site.target.sql(
         "ALTER TABLE edgeencryption_stage.edge_token_map DROP INDEX token",
         "UPDATE edgeencryption_stage.edge_token_map SET token = 'twice' WHERE id < 3",
-        "INSERT INTO edgeencryption_stage.edge_clone_journal (at, phase, snapshot, run_id, detail) SELECT at, 'loading', snapshot, run_id, '{}'"
+        "INSERT INTO edgeencryption_stage.edge_clone_journal (at, phase, snapshot, run_id, detail) SELECT at, 'loading', snapshot, run_id, detail"
         " FROM edgeencryption_stage.edge_clone_journal LIMIT 1",
     )
     message = site.refused("target", "staged", snapshot=snapshot)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Cipher, Snapshot, TimeRule
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Cipher, Content, Snapshot, TimeRule
 
 SECRET = b"sixteen or more characters"
 T0 = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -27,10 +27,14 @@ def snapshots(*seconds):
     return [Snapshot("/s/{0}".format(offset), {"id": str(offset), "began": at(offset)}) for offset in seconds]
 
 
+def content(text, number=1, header=None):
+    return Content(header or {"after": None}, number.to_bytes(8, "big"), text)
+
+
 def write(tmp_path, secret, texts=(b"('1')", b"('2'),('3')")):
     cipher = Cipher.new(secret) if secret else None
     with _artefact.Writer(str(tmp_path), "id1", cipher) as writer:
-        chunks = [writer.write("t", number, {"after": None}, 1, number, text) for number, text in enumerate(texts, 1)]
+        chunks = [writer.write("t", number, content(text, number)) for number, text in enumerate(texts, 1)]
         return writer.finish({"database": "d", "began": at(0), "tables": [{"name": "t"}], "chunks": {"t": chunks}})
 
 
@@ -40,14 +44,14 @@ def test_a_snapshot_reads_back(tmp_path, secret):
     found = _artefact.list_snapshots(str(tmp_path))
     assert [snapshot.id for snapshot in found] == ["id1"]
     cipher = found[0].unlock(secret)
-    assert [found[0].read("t", chunk, cipher) for chunk in found[0].chunks("t")] == [({"after": None}, b"('1')"), ({"after": None}, b"('2'),('3')")]
+    assert [found[0].read("t", chunk, cipher) for chunk in found[0].chunks("t")] == [content(b"('1')"), content(b"('2'),('3')", 2)]
     assert found[0].totals() == [{"name": "t", "rows": 2, "checksum": "0" * 31 + "3"}]
     assert sorted(os.listdir(str(tmp_path / "id1"))) == ["000001.chunk", "000002.chunk", "manifest.json"]
 
 
 def test_nothing_is_left_of_a_snapshot_that_was_not_finished(tmp_path):
     with pytest.raises(KeyError), _artefact.Writer(str(tmp_path), "id1", None) as writer:
-        writer.write("t", 1, {}, 1, 1, b"x")
+        writer.write("t", 1, content(b"x"))
         raise KeyError
     assert os.listdir(str(tmp_path)) == [] and _artefact.list_snapshots(str(tmp_path)) == []
 
@@ -169,7 +173,7 @@ def test_a_header_of_any_length_is_read_without_the_rows(tmp_path):
     cipher = Cipher.new(SECRET)
     header = {"after": [os.urandom(9000).hex()], "upto": None}
     with _artefact.Writer(str(tmp_path), "s", cipher) as writer:
-        chunk = writer.write("t", 1, header, 1, 1, b"('x')")
+        chunk = writer.write("t", 1, content(b"('x')", header=header))
         snapshot = _artefact.Snapshot(writer.part, {"id": "s"})
-        assert snapshot.read_header("t", chunk, cipher) == header
-        assert snapshot.read("t", chunk, cipher) == (header, b"('x')")
+        assert snapshot.read_index("t", chunk, cipher) == (header, (1).to_bytes(8, "big"))
+        assert snapshot.read("t", chunk, cipher) == content(b"('x')", header=header)

@@ -129,6 +129,20 @@ def test_different_rows_have_different_texts(one, other):
     assert (texts[0] == texts[1]) == (one == other)
 
 
+def quoted(value):
+    """Return what the server's QUOTE makes of bytes."""
+    escapes = {b"\\": b"\\\\", b"'": b"\\'", b"\0": b"\\0", b"\x1a": b"\\Z"}
+    return b"'" + b"".join(escapes.get(value[i : i + 1], value[i : i + 1]) for i in range(len(value))) + b"'"
+
+
+@given(st.binary(max_size=30), st.binary(max_size=30))
+def test_the_key_of_a_row_is_read_from_its_text(one, other):
+    columns = [Column(name, "varbinary", "", "", False) for name in ("a", "b", "c")] + [Column("d", "int", "", "", True)]
+    text = b"(" + b",".join([quoted(one), b"NULL", quoted(other)]) + b")"
+    assert _schema.key_in_text(table(columns=columns, key_columns=("c", "a")), text) == [other.hex(), one.hex()]
+    assert _schema.key_in_text(table(columns=columns, key_columns=("d",)), text) is None
+
+
 def test_a_row_that_fits_no_packet_is_an_error():
     with pytest.raises(EdgeError, match="max_allowed_packet"):
         list(_stage.split_rows("t", b"('aaaaaaaaaaaa')\x1a('b')", 10))
