@@ -58,10 +58,18 @@ def rule_states(records):
                   for record in records)
 
 
+def record_states(records, states=None):
+    """Name records together with their state in a comparison; see record_states.yml."""
+    return ["{table} {name} ({0})".format(", ".join([record["state"]] + record["differs"]), **record)
+            for record in records if states is None or record["state"] in states]
+
+
 def _key(value):
     return value["table"], value["sys_id"], value["field"]
 
 
 class FilterModule:
     def filters(self):
-        return {"compare_values": compare_values, "preserved_records": preserved_records, "rule_states": rule_states}
+        return {
+            "compare_values": compare_values, "preserved_records": preserved_records, "record_states": record_states, "rule_states": rule_states,
+        }

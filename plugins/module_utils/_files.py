@@ -32,17 +32,32 @@ def read(path: str, what: str) -> bytes:
         raise FileError(path, "the {0} cannot be read: {1}.".format(what, exc.strerror)) from exc
 
 
-def write_atomic(path: str, data: bytes, expected: t.Optional[bytes] = None) -> None:
+def write_atomic(
+    path: str, data: bytes, expected: t.Optional[bytes] = None, inspect: t.Optional[t.Callable[[str], None]] = None
+) -> None:
     """Replace an existing file in one step; its owner, mode, SELinux context and ACL stay.
 
     A symbolic link stays a link: the file that it points to is replaced. With C(expected) the file must still hold these
-    bytes, so that an edit made meanwhile by somebody else is not lost.
+    bytes, so that an edit made meanwhile by somebody else is not lost. C(inspect) gets the name of the new file before that,
+    and raises an error if it is not to be.
     """
     real = os.path.realpath(path)
     with temporary_copy(real, data) as temp:
+        if inspect is not None:
+            inspect(temp)
         if expected is not None and read(real, "file") != expected:
             raise FileError(path, "it was changed by somebody else while it was being edited.", "Run the task again.")
         replace(temp, real)
+
+
+def write_private(path: str, data: bytes) -> None:
+    """Make a file that only its owner can read, or replace it, in one step. Its folder must exist."""
+    with temporary_copy(path, data) as temp:
+        try:
+            os.replace(temp, path)
+        except OSError as exc:
+            raise FileError(path, "it cannot be written: {0}.".format(exc.strerror)) from exc
+        _sync_folder(path)
 
 
 @contextlib.contextmanager
@@ -130,7 +145,7 @@ def _attribute_names(path: str) -> t.List[str]:
 
 
 def _sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+    descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -109,24 +109,28 @@ def _import(keytool: str, source: Source, entry: Entry, path: str, password: str
         origin = os.path.join(folder, "source.jceks")
         with open(origin, "wb") as stream:
             stream.write(source.content)
-        argv = ["-importkeystore", "-noprompt", "-srckeystore", origin, "-srcstoretype", "jceks", "-srcstorepass:env", "EDGE_SOURCE"]
-        argv += ["-destkeystore", path, "-deststoretype", "jceks", "-deststorepass:env", "EDGE_DEST"]
-        argv += ["-srcalias", entry.alias, "-destalias", new_alias]
+        argv = ["-importkeystore", "-noprompt", "-srckeystore", origin, "-srcstoretype", "jceks", "-destkeystore", path]
+        argv += ["-deststoretype", "jceks", "-srcalias", entry.alias, "-destalias", new_alias]
+        passwords = {"-srcstorepass": source.password, "-deststorepass": password}
         if entry.type != "trusted_certificate":
             # A certificate has no password of its own; keytool fails when it gets one.
-            argv += ["-srckeypass:env", "EDGE_SOURCE", "-destkeypass:env", "EDGE_DEST"]
-        _run(keytool, argv, {"EDGE_SOURCE": source.password, "EDGE_DEST": password})
+            passwords.update({"-srckeypass": source.password, "-destkeypass": password})
+        _run(keytool, argv, passwords)
 
 
-def _run(keytool: str, argv: t.Sequence[str], secrets: t.Mapping[str, str]) -> None:
-    """Run keytool. Passwords go through the environment, which, unlike argv, only the same user and root can read."""
+def _run(keytool: str, argv: t.Sequence[str], passwords: t.Mapping[str, str]) -> None:
+    """Run keytool. It reads each password from a pipe as from a file, so that none is in argv, in the environment or on disk."""
     # The JVM ignores LANG for its language.
-    command = [keytool, "-J-Duser.language=en"] + list(argv)
+    command = [keytool, "-J-Duser.language=en", "-J-Dfile.encoding=UTF-8"] + list(argv)
+    pipes = []
     try:
+        for option, password in passwords.items():
+            pipes.append(_pipe(password))
+            command += [option + ":file", "/dev/fd/{0}".format(pipes[-1])]
         done = subprocess.run(
             command,
             check=False,
-            env=dict(os.environ, **secrets),
+            pass_fds=pipes,
             stdin=subprocess.DEVNULL,  # a question ends in an error, not in a hang
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,11 +140,24 @@ def _run(keytool: str, argv: t.Sequence[str], secrets: t.Mapping[str, str]) -> N
         raise KeytoolError(keytool, "it did not end within {0} seconds.".format(_TIMEOUT)) from None
     except OSError as exc:
         raise KeytoolError(keytool, "it cannot be run: {0}.".format(exc.strerror)) from exc
+    finally:
+        for pipe in pipes:
+            os.close(pipe)
     if done.returncode != 0:
         output = done.stdout.decode("utf-8", "replace").strip()
-        for secret in secrets.values():
+        for secret in passwords.values():
             output = output.replace(secret, "********")
         raise KeytoolError(keytool, "{0} failed: {1}".format(argv[0], output or "no output"))
+
+
+def _pipe(line: str) -> int:
+    """Return the end to read from of a pipe that holds one line."""
+    if "\n" in line or "\r" in line:
+        raise KeytoolError("password", "it holds a line break, with which keytool cannot be given it.", "Change the keystore password.")
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as stream:
+        stream.write(line.encode("utf-8") + b"\n")
+    return read
 
 
 def _prove(before: bytes, after: bytes, password: str, path: str, entry: Entry, new_alias: str) -> None:

@@ -10,8 +10,7 @@ import concurrent.futures
 import threading
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session
-
+Session = t.TypeVar("Session")
 Task = t.TypeVar("Task")
 
 

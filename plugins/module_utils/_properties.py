@@ -74,6 +74,13 @@ class SecretNames:
         """Return the value, or the mask when there is something to hide."""
         return MASK if value and name in self else value
 
+    def clean(self, values: t.Mapping[str, str], text: str) -> str:
+        """Return a text in which the values that must be masked are masked."""
+        for name, value in values.items():
+            if value and name in self:
+                text = text.replace(value, MASK)
+        return text
+
 
 class Properties:
     """The content of one properties file."""
@@ -359,6 +366,7 @@ class Edit:
             if properties.remove(name) if value is None else properties.set(name, value, uncomment):
                 self.changed.append(name)
         self.wanted = wanted
+        self.after = properties.values()
         self.content = properties.to_bytes()
         self.verify(self.content)
 

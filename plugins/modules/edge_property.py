@@ -54,6 +54,11 @@ options:
     description: Whether to keep the file as it was beside it, readable by its owner only.
     type: bool
     default: false
+  validate:
+    description:
+      - Command that looks at the edited file before it takes the place of the old one. C(%s) stands for its name.
+      - It is run without a shell, and not in check mode. When it fails, nothing is changed.
+    type: str
 seealso:
   - module: edge_encryption.clone.edge_property_info
   - module: edge_encryption.clone.proxy_service
@@ -75,6 +80,13 @@ EXAMPLES = r"""
     names:
       - edgeencryption.proxy.skip.config.validate
       - edgeencryption.proxy.signature.verify
+
+- name: Unlock the proxy, unless the file would become one that a check of our own refuses
+  edge_encryption.clone.edge_property:
+    home: /opt/EdgeProxy_443
+    properties:
+      edgeencryption.proxy.locked: false
+    validate: /usr/local/bin/check_edge_properties %s
 
 - name: Use the static initialization vector of the source
   edge_encryption.clone.edge_property:
@@ -110,6 +122,7 @@ backup_file:
 """
 
 import os
+import shlex
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -131,6 +144,7 @@ def main() -> None:
             names=dict(type="list", elements="str"),
             uncomment=dict(type="bool", default=True),
             backup=dict(type="bool", default=False),
+            validate=dict(type="str"),
         ),
         required_if=[("state", "present", ["properties"]), ("state", "absent", ["names"])],
         supports_check_mode=True,
@@ -160,11 +174,30 @@ def run(module: AnsibleModule) -> t.Dict[str, t.Any]:
     if module._diff:
         result["diff"] = edit.diff(secrets, path)
     if edit.changed and not module.check_mode:
-        if params["backup"]:
-            result["backup_file"] = _files.backup(path, content)
-        _files.write_atomic(path, edit.content, expected=content)
+
+        def ready(temp: str) -> None:
+            if params["validate"] is not None:
+                validate(module, path, temp, edit, secrets)
+            if params["backup"]:
+                result["backup_file"] = _files.backup(path, content)
+
+        _files.write_atomic(path, edit.content, expected=content, inspect=ready)
         edit.verify(_files.read(path, "properties file"))
     return result
+
+
+def validate(module: AnsibleModule, path: str, temp: str, edit: _properties.Edit, secrets: _properties.SecretNames) -> None:
+    command = module.params["validate"]
+    if "%s" not in command:
+        raise EdgeError("validate", "it lacks %s, which stands for the file.", "Add it.")
+    try:
+        argv = [part.replace("%s", temp) for part in shlex.split(command)]
+        code, out, err = module.run_command(argv, handle_exceptions=False)
+    except (ValueError, OSError) as exc:
+        raise EdgeError("validate", "it cannot be run: {0}.".format(exc), "Correct the command.") from exc
+    if code != 0:
+        output = secrets.clean(edit.after, out + err).strip() or "no output"
+        raise EdgeError(path, "validate refused the edited file ({0}): {1}".format(code, output), "Nothing was changed.")
 
 
 if __name__ == "__main__":

@@ -115,6 +115,27 @@ class Bench:
         row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)
         self.control("source", "POST", "/raw/clone_instance", {"rows": [dict(row, **values)]})
 
+    def leave_rules_out(
+        self,
+        tables: t.Sequence[str] = ("sys_encryption_rule", "sys_encryption_configuration"),
+        preserved: t.Optional[t.Mapping[str, str]] = None,
+    ) -> str:
+        """Make a profile that excludes tables from a clone and preserves some rows, by default the base rules; returns its sys_id."""
+        preserved = {"sys_encryption_rule": "sys_created_by=glide.maint"} if preserved is None else preserved
+        profile = "c" * 32
+        excluded = [{"sys_id": f"{number:032x}", "name": table} for number, table in enumerate(tables, 1)]
+        kept = [{"sys_id": f"d{number:031x}", "name": table, "table": table, "condition": preserved[table]} for number, table in enumerate(preserved)]
+        rows = {
+            "clone_profile": [{"sys_id": profile, "name": "Without encryption rules"}],
+            "clone_data_exclude": excluded,
+            "clone_profile_exclusions": [{"sys_id": row["sys_id"], "profile": profile, "exclusion": row["sys_id"]} for row in excluded],
+            "clone_data_preserver": kept,
+            "clone_profile_preservers": [{"sys_id": row["sys_id"], "profile": profile, "preserver": row["sys_id"]} for row in kept],
+        }
+        for table, content in rows.items():
+            self.control("source", "POST", "/raw/" + table, {"rows": content})
+        return profile
+
     def when(self, step: str, act: t.Callable[[], t.Any], status: str = "started", state: str = "run") -> "Meddler":
         """Do something as soon as the journal says that a step has come so far."""
 

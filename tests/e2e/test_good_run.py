@@ -265,7 +265,7 @@ def test_a_second_run_changes_nothing(good: Good, arguments: t.Tuple[str, ...]) 
 def test_without_a_number_and_without_a_waiting_clone_it_is_an_error(good: Good) -> None:
     refused = good.bench.run()
     assert refused.returncode != 0
-    assert "there is no open clone to acmetest" in refused.message and "name their number" in refused.message
+    assert "there is no open clone to acmetest" in refused.message and "one of them can be named by its number" in refused.message
 
 
 @pytest.mark.long

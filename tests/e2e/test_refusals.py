@@ -142,6 +142,22 @@ def forgotten_proxy(bench: Bench) -> t.Iterator[Row]:
     bench.lab["proxies"]["target"].append(left_out)
 
 
+def without_rules(**changes: t.Any) -> Case:
+    """Return a case of the signature option recreated, with a clone whose profile leaves something out."""
+
+    @contextlib.contextmanager
+    def case(bench: Bench) -> t.Iterator[Row]:
+        bench.change_request(profile=bench.leave_rules_out(**changes))
+        yield {"edge_signature_option": "recreated"}
+        bench.change_request(profile="")
+        for table in ("clone_profile_exclusions", "clone_profile_preservers"):
+            for row in bench.raw("source", table):
+                if row["profile"] == "c" * 32:
+                    bench.control("source", "DELETE", f"/raw/{table}/{row['sys_id']}")
+
+    return case
+
+
 CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "it knows acmeprod, acmetest", "Correct the name"]),
     "target is the source": (
@@ -177,12 +193,23 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["GRANT CREATE", "edge_clone_write"]),
     "proxy that the target does not know": (unknown_proxy, ["Only in the inventory: edge_target_3", "authenticate it"]),
     "proxy that is online and not in the inventory": (forgotten_proxy, ["not in the inventory: edge_target_3", "add it to edge_target_proxies"]),
+    "recreated signatures with a clone that leaves nothing out": (
+        given(edge_signature_option="recreated"),
+        ["sys_encryption_configuration, sys_encryption_rule", "does not leave it out", "exclusions of the clone's profile"],
+    ),
+    "recreated signatures with a clone that brings the rules": (
+        without_rules(tables=["sys_encryption_configuration"]), ["table sys_encryption_rule:", "does not leave it out", "exclusions"]),
+    "recreated signatures with a clone that takes the base rules away": (
+        without_rules(preserved={"sys_encryption_rule": "name=SOAP"}), ["JSONv2", "nobody but ServiceNow can sign", "a preserver of sys_encryption_rule"]),
+    "alias for the signature key that another key has": (
+        given(edge_signature_option="copied_key", edge_signature_alias="AES128test"), ["something else under the alias AES128test", "edge_signature_alias"]),
+    "unknown signature option": (given(edge_signature_option="option3"), ["edge_signature_option is option3", "copied_key, resigned or recreated"]),
     "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
 }
 FAST = (
     "unknown target", "target is the source", "production target", "unconfirmed target", "clone to another target", "backup that has not ended",
     "source database unreachable", "wrong password of the target instance", "instance with an expired certificate", "target account may not create",
-    "proxy that is online and not in the inventory",
+    "proxy that is online and not in the inventory", "recreated signatures with a clone that leaves nothing out",
 )  # fmt: skip
 
 

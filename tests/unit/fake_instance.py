@@ -9,6 +9,7 @@ It has two addresses: C(url) is the instance, C(proxy_url) a proxy that signs ru
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -77,7 +78,8 @@ class FakeInstance:
 
     def add(self, into, **fields):
         rows = self.tables.setdefault(into, {})
-        sys_id = fields.get("sys_id") or hashlib.md5("{}{}".format(into, len(rows)).encode()).hexdigest()
+        free = (hashlib.md5("{}{}".format(into, number).encode()).hexdigest() for number in itertools.count(len(rows)))
+        sys_id = fields.get("sys_id") or next(new for new in free if new not in rows)
         row = {"sys_id": sys_id, "sys_mod_count": "0", "sys_created_by": "admin", "sys_updated_on": "2026-01-01 00:00:00"}
         row.update(fields)
         if into == "sys_user_has_role":

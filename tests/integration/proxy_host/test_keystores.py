@@ -243,9 +243,16 @@ def test_export_that_cannot_be(run_module, stores, export, text):
     assert result.failed and text in result["msg"]
 
 
-def test_no_password_in_argv(run_module, stores, keytool, tmp_path):
-    spy, seen = tmp_path / "keytool", tmp_path / "seen"
-    spy.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >> {0}\nexec {1} "$@"\n'.format(seen, keytool))
+def test_no_password_in_argv_or_environment_and_no_open_key_on_disk(run_module, stores, keytool, tmp_path):
+    spy, seen, kept = tmp_path / "keytool", tmp_path / "seen", tmp_path / "kept"
+    kept.mkdir()
+    # Notes argv and environment, and keeps a copy of each file that is there while keytool runs and after it.
+    spy.write_text(
+        '#!/bin/sh\n{{ printf "%s\\n" "$@"; env; }} >> {0}\nkeep() {{ for f in $(find {2}/tmpdir {2}/.*.tmp -type f 2>/dev/null);'
+        ' do cp "$f" {3}/$1.$$.$(basename $(dirname $f)).$(basename $f); done; }}\nkeep before\n{1} "$@"\ncode=$?\nkeep after\nexit $code\n'.format(
+            seen, keytool, tmp_path, kept
+        )
+    )
     spy.chmod(0o755)
     source, target = stores
     assert copy(run_module, source, target, keytool=str(spy))["changed"]
@@ -254,13 +261,22 @@ def test_no_password_in_argv(run_module, stores, keytool, tmp_path):
     text = seen.read_text()
     assert text.count("-importkeystore") == 2
     assert not any(secret in text for secret in (PASSWORD, OTHER, TRANSFER))
+    raw = source.raw_key("aes256prod")
+    (private,) = [key.pkey for alias, key in jks.KeyStore.load(str(source.path), OTHER).private_keys.items() if alias == "edgesign"]
+    files = [path.read_bytes() for path in kept.iterdir()]
+    assert len(files) >= 4 and all(content.startswith(b"\xce\xce\xce\xce") for content in files if content)
+    secrets = [raw, private, private[-64:]] + [secret.encode() for secret in (PASSWORD, OTHER, TRANSFER)]
+    assert not [secret for secret in secrets for content in files if secret in content]
 
 
 @pytest.mark.parametrize(
     "script, text",
     [
         ("exit 0", "reported success, but the entry aes256prod is not as in the source"),
-        ('echo "keytool error: $EDGE_DEST"; exit 1', "-importkeystore failed: keytool error: ********"),
+        (
+            'while [ "$1" != -deststorepass:file ]; do shift; done; echo "keytool error: $(cat "$2")"; exit 1',
+            "-importkeystore failed: keytool error: ********",
+        ),
     ],
 )
 def test_keytool_is_not_trusted(run_module, stores, tmp_path, script, text):
@@ -278,7 +294,7 @@ def test_keytool_that_damages_other_entries(run_module, stores, keytool, tmp_pat
     fake = tmp_path / "keytool"
     fake.write_text(
         '#!/bin/sh\n{0} "$@" || exit 1\nwhile [ "$1" != -destkeystore ]; do shift; done\n'
-        '{0} -delete -alias aes128test -keystore "$2" -storetype jceks -storepass:env EDGE_DEST\n'.format(keytool)
+        '{0} -delete -alias aes128test -keystore "$2" -storetype jceks -storepass {1}\n'.format(keytool, PASSWORD)
     )
     fake.chmod(0o755)
     source, target = stores

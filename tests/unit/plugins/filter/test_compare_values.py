@@ -5,7 +5,7 @@
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.edge_encryption.clone.plugins.filter.compare_values import compare_values, rule_states
+from ansible_collections.edge_encryption.clone.plugins.filter.compare_values import compare_values, record_states, rule_states
 
 
 def value(field, digest, **changes):
@@ -54,3 +54,12 @@ def test_asking_no_proxy_proves_nothing():
 def test_states_of_rules_are_sorted_and_named():
     records = [{"table": "sys_encryption_rule", "name": "b", "active": False}, {"table": "sys_encryption_rule", "name": "a", "active": True}]
     assert rule_states(records) == ["sys_encryption_rule a (active)", "sys_encryption_rule b (inactive)"]
+
+
+def test_records_are_named_with_their_state():
+    records = [
+        {"table": "sys_encryption_rule", "name": "Mask invoices", "state": "different", "differs": ["active", "script"]},
+        {"table": "sys_encryption_configuration", "name": "incident.description", "state": "same", "differs": []},
+    ]
+    assert record_states(records)[0] == "sys_encryption_rule Mask invoices (different, active, script)"
+    assert record_states(records, ["missing", "same"]) == ["sys_encryption_configuration incident.description (same)"]

@@ -101,3 +101,25 @@ def test_backups_are_private_and_never_overwritten(target):
     names = {_files.backup(str(target), text) for text in (b"1", b"2", b"3")}
     assert len(names) == 3 and all(mode(name) == 0o600 for name in names)
     assert sorted(pathlib.Path(name).read_bytes() for name in names) == [b"1", b"2", b"3"]
+
+
+def test_a_private_file_is_made_or_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in (b"1", b"2"):
+        _files.write_private("export", text)
+        assert pathlib.Path("export").read_bytes() == text and mode("export") == 0o600
+        os.chmod("export", 0o644)
+    assert os.listdir(".") == ["export"]
+    os.mkdir("folder")
+    with pytest.raises(FileError, match="folder: it cannot be written: Is a directory"):
+        _files.write_private("folder", b"")
+
+
+def test_what_an_inspection_refuses_is_not_written(target):
+    def refuse(temp):
+        assert pathlib.Path(temp).read_bytes() == b"new" and target.read_bytes() == b"old"
+        raise FileError(temp, "is not to be")
+
+    with pytest.raises(FileError, match="is not to be"):
+        _files.write_atomic(str(target), b"new", inspect=refuse)
+    assert target.read_bytes() == b"old" and os.listdir(str(target.parent)) == ["conf"]

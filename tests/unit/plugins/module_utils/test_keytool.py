@@ -37,10 +37,20 @@ def test_where_keytool_is_looked_for(tmp_path, monkeypatch):
         _keytool.find(home, "/no/keytool")
 
 
-def test_passwords_go_through_the_environment(tmp_path):
-    fake = program(tmp_path / "keytool", 'printf "%s\\n" "$@" > {0}/argv; printf %s "$EDGE_DEST" > {0}/env'.format(tmp_path))
-    _keytool._run(fake, ["-x"], {"EDGE_DEST": "s3cret"})
-    assert (tmp_path / "argv").read_text() == "-J-Duser.language=en\n-x\n" and (tmp_path / "env").read_text() == "s3cret"
+def test_passwords_go_through_pipes(tmp_path):
+    fake = program(tmp_path / "keytool", 'printf "%s\\n" "$@" > {0}/argv; env > {0}/env; cat "$5" "$7" > {0}/read'.format(tmp_path))
+    before = os.listdir("/proc/self/fd")
+    _keytool._run(fake, ["-x"], {"-deststorepass": "s3cret", "-destkeypass": "p\u00e4ss"})
+    assert os.listdir("/proc/self/fd") == before
+    argv = (tmp_path / "argv").read_text().splitlines()
+    assert argv[:4] == ["-J-Duser.language=en", "-J-Dfile.encoding=UTF-8", "-x", "-deststorepass:file"] and argv[5] == "-destkeypass:file"
+    assert (tmp_path / "read").read_text(encoding="utf-8") == "s3cret\np\u00e4ss\n"
+    assert "s3cret" not in (tmp_path / "env").read_text() + (tmp_path / "argv").read_text()
+
+
+def test_a_password_that_is_no_line(tmp_path):
+    with pytest.raises(KeytoolError, match="holds a line break"):
+        _keytool._run(program(tmp_path / "keytool"), [], {"-deststorepass": "a\nb"})
 
 
 def test_keytool_that_waits_for_an_answer_gets_none(tmp_path):

@@ -119,3 +119,48 @@ def test_write_that_does_not_arrive(run_module, home, monkeypatch):
     monkeypatch.setattr(_files, "write_atomic", lambda *args, **kwargs: None)
     result = edit(run_module, home, properties={"a": "1"})
     assert result.failed and "not as wanted: a" in result["msg"]
+
+
+@pytest.fixture
+def inspector(tmp_path):
+    """A command that notes what it was given, and refuses a file in which something is bad."""
+    program = tmp_path / "inspector"
+    program.write_text('#!/bin/sh\necho "$@" > {0}/seen\nstat -c %a "$2" >> {0}/seen\ncat "$2"\n! grep -q bad "$2"\n'.format(tmp_path))
+    program.chmod(0o755)
+    return program
+
+
+def test_validate_sees_the_edited_file_before_it_is_there(run_module, home, inspector):
+    result = edit(run_module, home, properties={"a": "good"}, validate=str(inspector) + " -x %s")
+    assert result["changed"] and "a = good" in home.read_text()
+    arguments, mode = (inspector.parent / "seen").read_text().splitlines()
+    assert arguments.startswith("-x " + str(home.parent / ".edgeencryption.properties.")) and mode == "600"
+
+
+def test_validate_that_refuses_leaves_everything(run_module, home, inspector):
+    wanted = {"a": "bad", "x.password": "s3cret-new"}
+    result = edit(run_module, home, properties=wanted, backup=True, validate=str(inspector) + " -x %s")
+    assert result.failed and "validate refused the edited file (1)" in result["msg"] and "proxy1" in result["msg"]
+    assert "hunter22" not in str(result) and "s3cret-new" not in str(result)
+    assert home.read_bytes() == CONTENT.encode() and os.listdir(str(home.parent)) == [home.name]
+
+
+def test_validate_is_not_run_in_check_mode_or_when_nothing_changes(run_module, home, inspector):
+    assert edit(run_module, home, check=True, properties={"a": "bad"}, validate=str(inspector) + " -x %s")["changed"]
+    assert not edit(run_module, home, properties={"edgeencryption.proxy.name": "proxy1"}, validate=str(inspector) + " -x %s")["changed"]
+    assert not (inspector.parent / "seen").exists()
+
+
+@pytest.mark.parametrize("command, text", [("true", "it lacks %s"), ("/no/such/program %s", "No such file"), ("'%s", "No closing quotation")])
+def test_validate_that_cannot_be_run(run_module, home, command, text):
+    result = edit(run_module, home, properties={"a": "1"}, validate=command)
+    assert result.failed and text in result["msg"]
+    assert home.read_bytes() == CONTENT.encode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner_and_mode_are_kept(run_module, home):
+    os.chown(str(home), 1234, 2345)
+    edit(run_module, home, properties={"a": "1"})
+    found = home.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
