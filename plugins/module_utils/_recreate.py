@@ -18,7 +18,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _file
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import BASE_QUERY, prove_same_instance
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import prove_same_instance
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Query, Table, equals, instance_name
 
 # A field may have several configurations, of which one is active; equal keys are told apart by the other columns.
