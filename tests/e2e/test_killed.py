@@ -51,6 +51,9 @@ def test_a_run_killed_after_steps_that_are_done_again_and_while_a_proxy_is_down(
     small.schedule()
     kill_at(small, "t40_wait_clone")
     kill_at(small, "t55_keys")
+    looked = small.play("edge_encryption.clone.report_clone", "-e", f"edge_clone_number={small.number}")
+    assert looked.returncode == 0 and looked.step("t50_clone_end")["status"] == "done" and looked.step("t55_keys")["status"] == "started", looked.output
+    assert "t55_keys" in str(looked.report and looked.report["open"])
     kill_at(small, "t70_signatures", when=lambda: not running_proxies(small.proxies("target")))
     ends_green(small)
 
