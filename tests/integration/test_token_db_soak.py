@@ -128,7 +128,8 @@ class Soak:
         assert all(name.startswith(("edgeencryption_prev_", "edgeencryption_undone_")) for name in kept), kept
         for name in kept[:-2]:
             self.site.target.sql("SET foreign_key_checks = 0", "DROP DATABASE `{0}`".format(name))
-        assert not list(pathlib.Path("/tmp").glob("edge_clone*"))
+        # Playbooks of tests that run at the same time have files of progress.
+        assert not [path for path in pathlib.Path("/tmp").glob("edge_clone*") if not path.name.startswith("edge_clone_progress_")]
 
 
 def restart(server, options):

@@ -28,6 +28,7 @@ def run_module(monkeypatch, tmp_path):
 
     def run(name: str, args: t.Dict[str, t.Any], *, check: bool = False, diff: bool = False) -> ModuleResult:
         from ansible.module_utils import basic
+        from ansible.module_utils.common import warnings
 
         module = importlib.import_module("ansible_collections.edge_encryption.clone.plugins.modules." + name)
         params = dict(args, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp=str(tmp_path), _ansible_tmpdir=str(tmp_path))
@@ -41,6 +42,9 @@ def run_module(monkeypatch, tmp_path):
                 from ansible.module_utils import _internal
 
                 patch.setattr(_internal, "is_controller", False, raising=False)
+            # Ansible keeps warnings for the life of a process, which is one module's elsewhere.
+            for name in ("_global_warnings", "_global_deprecations"):
+                patch.setattr(warnings, name, type(getattr(warnings, name))())
             patch.setattr(sys, "stdout", output)
             with pytest.raises(SystemExit):
                 module.main()
