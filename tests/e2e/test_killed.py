@@ -40,13 +40,6 @@ def ends_green(bench: Bench) -> None:
     assert active["source"] == active["target"]
 
 
-def test_a_run_killed_while_it_stages_and_again_while_it_signs(small: Bench) -> None:
-    small.schedule()
-    kill_at(small, "t35_stage")
-    kill_at(small, "t70_signatures", 2)
-    ends_green(small)
-
-
 def test_a_run_killed_after_steps_that_are_done_again_and_while_a_proxy_is_down(small: Bench) -> None:
     small.schedule()
     kill_at(small, "t40_wait_clone")
