@@ -195,9 +195,9 @@ class Snapshot(t.NamedTuple):
             data = file.read()
         if len(data) != chunk.size or hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise ArtefactError(os.path.join(self.path, chunk.file), "is truncated or altered.", "Take a new snapshot.")
-        file = io.BytesIO(data)
-        header, hashes = self._read_index(table, chunk, cipher, file)
-        return Content(header, hashes, self._open(table, chunk, cipher, file.read(), _ROWS))
+        rest = io.BytesIO(data)
+        header, hashes = self._read_index(table, chunk, cipher, rest)
+        return Content(header, hashes, self._open(table, chunk, cipher, rest.read(), _ROWS))
 
     def read_index(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
         """Return header and hashes without the rows; of an unencrypted snapshot they are not proven to be what was written."""
@@ -222,7 +222,8 @@ class Snapshot(t.NamedTuple):
             if cipher:
                 data = cipher.open(data, _place(self.id, table, chunk.number, part))
             size = zstandard.frame_content_size(data)
-            if size < 0 or size != {_HEADER: size, _HASHES: chunk.rows * HASH, _ROWS: chunk.bytes}[part]:
+            expected = {_HASHES: chunk.rows * HASH, _ROWS: chunk.bytes}
+            if size < 0 or size != expected.get(part, size):
                 raise zstandard.ZstdError("size")
             return zstandard.ZstdDecompressor().decompress(data) if size else b""
         except (InvalidTag, zstandard.ZstdError):

@@ -10,7 +10,6 @@ A record is told by the key of its table, because it gets another sys_id when it
 key of that record for the same reason. Whatever an earlier run did is found on the instance, so nothing has to be remembered of it.
 """
 
-import hashlib
 import json
 import typing as t
 
@@ -18,8 +17,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _file
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
-from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import prove_same_instance
-from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY
+from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Hands, prove_same_instance
+from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import BASE_QUERY, digest, name_of, refuse_hidden
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Query, Table, equals, instance_name
 
 # A field may have several configurations, of which one is active; equal keys are told apart by the other columns.
@@ -65,8 +64,7 @@ class Record(t.NamedTuple):
 
     @property
     def name(self) -> str:
-        parts = [self.values.get("name")] if self.values.get("name") else [self.values.get(part) for part in ("table", "column")]
-        return ".".join(part for part in parts if part) or self.sys_id
+        return name_of(self.values) or self.sys_id
 
 
 class Exported(t.NamedTuple):
@@ -88,6 +86,10 @@ class Pair(t.NamedTuple):
     table: str
     wanted: t.Optional[Record]
     have: t.Optional[Record]
+
+    @property
+    def name(self) -> str:
+        return t.cast(Record, self.wanted or self.have).name
 
     @property
     def differs(self) -> t.List[str]:
@@ -121,7 +123,7 @@ class Pair(t.NamedTuple):
         return {
             "table": self.table,
             "sys_id": self.have.sys_id if self.have else None,
-            "name": record.name,
+            "name": self.name,
             "active": record.values.get("active") == "true",
             "base": record.base,
             "state": self.state,
@@ -170,23 +172,21 @@ def read_records(client: Client, table: str, layout: Layout, key: t.Sequence[str
     listing = Table(client, table).list(
         "", sorted(set(layout.columns) | base.fields), sorted(keys.values()) + ([layout.signature] if layout.signature else [])
     )
-    if listing.hidden:
-        raise EdgeError(
-            "{} of {}".format(table, client.name),
-            "{} of its records may not be read.".format(listing.hidden),
-            "Give {} read access to all of them.".format(client.credentials.username or "the account"),
-        )
+    refuse_hidden(client, table, listing)
     records = []
     for row in listing.rows:
         values = {name: row[name] for name in layout.columns}
         for name, path in keys.items():
             if values[name] and not row.get(path):
-                raise EdgeError("{} {}".format(table, row["sys_id"]), "what its column {} refers to cannot be read.".format(name))
+                raise EdgeError(
+                    "{} {}".format(table, row["sys_id"]),
+                    "what its column {} refers to cannot be read.".format(name),
+                    "Give {} read access to {}.".format(client.credentials.username or "the account", layout.references[name].table),
+                )
             values[name] = row.get(path, "")
         signature = row.get(layout.signature) if layout.signature else None
-        if signature:
-            signature = hashlib.sha256(signature.encode("utf-8")).hexdigest()
-        records.append(Record(row["sys_id"], base.holds(row), signature, values))
+        # Empty stays empty: it says that there is none.
+        records.append(Record(row["sys_id"], base.holds(row), digest(signature) if signature else signature, values))
     return sorted(records, key=lambda record: _rank(record, key))
 
 
@@ -328,7 +328,7 @@ def recreate(
     if called != export.instance:
         raise EdgeError(direct.name, "is the instance {}, but the export is of {}.".format(called or "(unreadable)", export.instance), "Give the right export.")
     before = compare(direct, export, base_query)
-    lost = [pair.to_result()["name"] for pair in before if pair.state == "missing" and t.cast(Record, pair.wanted).base]
+    lost = [pair.name for pair in before if pair.state == "missing" and t.cast(Record, pair.wanted).base]
     if lost:
         raise Lost(
             direct.name,
@@ -355,42 +355,43 @@ def recreate(
 
 def _write_all(direct: Client, edge: Client, export: Export, pairs: t.Sequence[Pair], workers: int) -> None:
     """Write one record alone, so that a right that lacks is noticed before more is touched, then the others, table by table."""
+    first = Hands(direct, edge)
     for pair in pairs[:1]:
-        _write(direct, edge, export, pair)
+        _write(first, export, pair)
     for table in export.tables:
         rest = [pair for pair in pairs[1:] if pair.table == table]
         # An instance serialises the requests of a session, so each worker has sessions of its own.
-        hands = [(direct.sibling(), edge.sibling()) for dummy in range(min(workers, len(rest)))]
+        hands = [first.sibling() for dummy in range(min(workers, len(rest)))]
         try:
             if hands:
-                in_parallel(hands, iter(rest), lambda own, pair: _write(own[0], own[1], export, pair))
+                in_parallel(hands, iter(rest), lambda own, pair: _write(own, export, pair))
         finally:
-            for client in [client for own in hands for client in own]:
-                client.close()
+            for own in hands:
+                own.close()
 
 
-def _write(direct: Client, edge: Client, export: Export, pair: Pair) -> None:
+def _write(hands: Hands, export: Export, pair: Pair) -> None:
     wanted = t.cast(Record, pair.wanted)
     names = pair.differs if pair.have else list(wanted.values)
     values = {name: wanted.values[name] for name in names}
     for name, reference in export.tables[pair.table].references.items():
         if values.get(name):
-            values[name] = _referred(direct, pair, reference, values[name])
-    table = Table(edge, pair.table)
+            values[name] = _referred(hands.direct, pair, reference, values[name])
+    table = Table(hands.edge, pair.table)
     if pair.have:
         table.update(pair.have.sys_id, values)
         return
-    answer = edge.send_json("POST", table.path, values, {"sysparm_fields": "sys_id"}).get("result")
+    answer = hands.edge.send_json("POST", table.path, values, {"sysparm_fields": "sys_id"}).get("result")
     sys_id = answer.get("sys_id") if isinstance(answer, dict) else None
     if not sys_id:
         raise NotTheApi(str(table), "the answer does not name the new record.", ambiguous=True)
-    row = Table(direct, pair.table).get(sys_id, sorted(values))
+    row = Table(hands.direct, pair.table).get(sys_id, sorted(values))
     lost = sorted(name for name, value in values.items() if row[name] != value)
     if lost:
         raise NotRecreated(
             "{} {}".format(pair.table, wanted.name),
             "the instance made the record, but did not store {}.".format(", ".join(lost)),
-            "It leaves out silently what {} may not write.".format(direct.credentials.username or "the account"),
+            "It leaves out silently what {} may not write.".format(hands.direct.credentials.username or "the account"),
         )
 
 
@@ -406,12 +407,12 @@ def _referred(client: Client, pair: Pair, reference: Reference, value: str) -> s
 
 
 def _prove(before: t.Sequence[Pair], after: t.Sequence[Pair]) -> None:
-    wrong = ["{} {} is {}".format(pair.table, pair.to_result()["name"], pair.state) for pair in after if pair.todo]
+    wrong = ["{} {} is {}".format(pair.table, pair.name, pair.state) for pair in after if pair.todo]
     if wrong:
         raise NotRecreated("export", "the instance does not hold what was exported: {}.".format("; ".join(wrong)), "Run it again.")
     known = {pair.have.sys_id for pair in before if pair.have}
     twice = [
-        "{} {} ({})".format(pair.table, pair.have.name, pair.have.sys_id)
+        "{} {} ({})".format(pair.table, pair.name, pair.have.sys_id)
         for pair in after
         if pair.state == "extra" and pair.have and pair.have.sys_id not in known
     ]

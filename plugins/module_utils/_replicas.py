@@ -13,7 +13,7 @@ Knowledge Base) and C(WAIT_FOR_EXECUTED_GTID_SET) of MySQL ("Functions Used with
 import time
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session, read_server
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Server, Session, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
 
@@ -34,18 +34,19 @@ class Replica(t.NamedTuple):
     waited_s: float
 
 
-def look(control: Session, places: t.Sequence[t.Dict[str, t.Any]], timeout: float, progress: t.Optional[Progress] = None) -> t.List[Replica]:
+def look(
+    control: Session, server: Server, places: t.Sequence[t.Dict[str, t.Any]], timeout: float, progress: t.Optional[Progress] = None
+) -> t.List[Replica]:
     """Return which replicas apply, within C(timeout) seconds in all, everything that the server has written up to now.
 
     Args:
-        control: a session on the server that they replicate; its login is used for them as well.
+        control: a session on C(server), which they replicate; its login is used for them as well.
         places: C(host) and C(port) of each.
         progress: is told how many are done.
     """
     if not places:
         return []
     written = _written(control)
-    identity = read_server(control).identity
     deadline = time.monotonic() + timeout
     found = []  # type: t.List[Replica]
     if progress:
@@ -54,7 +55,7 @@ def look(control: Session, places: t.Sequence[t.Dict[str, t.Any]], timeout: floa
         login = control.login._replace(host=place["host"], port=place["port"])
         started = time.monotonic()
         with Session(login) as session:
-            _refuse(session, control, identity)
+            _refuse(session, server)
             applied = _applied(session, written, 0)
             while not applied and time.monotonic() < deadline:
                 applied = _applied(session, written, min(_SLICE, max(deadline - time.monotonic(), 0.1)))
@@ -66,9 +67,9 @@ def look(control: Session, places: t.Sequence[t.Dict[str, t.Any]], timeout: floa
     return found
 
 
-def require(control: Session, places: t.Sequence[t.Dict[str, t.Any]], timeout: float, progress: Progress) -> t.List[Replica]:
+def require(control: Session, server: Server, places: t.Sequence[t.Dict[str, t.Any]], timeout: float, progress: Progress) -> t.List[Replica]:
     """Wait until all of them have applied everything; raise when one has not in time."""
-    found = look(control, places, timeout, progress)
+    found = look(control, server, places, timeout, progress)
     late = ["{0}:{1}".format(replica.host, replica.port) for replica in found if not replica.applied]
     if late:
         raise ReplicaError(
@@ -92,11 +93,11 @@ def _written(control: Session) -> str:
     return str(written).replace("\n", "")
 
 
-def _refuse(session: Session, control: Session, identity: t.Dict[str, str]) -> None:
+def _refuse(session: Session, primary: Server) -> None:
     server = read_server(session)
-    if server.vendor != control.vendor:
-        raise ReplicaError(session.login.name, "is not a {0} server.".format(control.vendor), "Correct replicas.")
-    if server.identity == identity:
+    if server.vendor != primary.vendor:
+        raise ReplicaError(session.login.name, "is not a {0} server.".format(primary.vendor), "Correct replicas.")
+    if server.identity == primary.identity:
         raise ReplicaError(session.login.name, "is the server that is written to, not a replica of it.", "Correct replicas.")
 
 

@@ -86,6 +86,11 @@ class State(t.NamedTuple):
         return all(self.row.get(name) == value for name, value in values.items())
 
 
+def name_of(row: t.Mapping[str, str]) -> str:
+    """Return the name of a rule, or table and column of a configuration, as the log of a proxy has it; empty when there is neither."""
+    return row.get("name") or ".".join(filter(None, (row.get("table"), row.get("column") or row.get("type"))))
+
+
 def digest(signature: str) -> str:
     return hashlib.sha256(signature.encode("utf-8")).hexdigest()
 
@@ -94,7 +99,7 @@ def layout_of(client: Client, table: str, signature_field: t.Optional[str]) -> t
     """Return the layout of a table, or None when it is empty."""
     listing = Table(client, table).list(limit=1)
     if not listing.rows:
-        _refuse_hidden(client, table, listing)
+        refuse_hidden(client, table, listing)
         return None
     columns = frozenset(listing.rows[0])
     found = [name for name in sorted(columns) if "signature" in name] if signature_field is None else [signature_field]
@@ -109,14 +114,14 @@ def scan(client: Client, layout: Layout, base_query: str) -> t.List[Record]:
     fields = ["active"] + list(SYSTEM_FIELDS) + sorted(base.fields)
     more = ["name", "table", "column", "type"] + layout.harmless + ([layout.signature] if layout.signature else [])
     listing = Table(client, layout.table).list("", fields, optional=more)
-    _refuse_hidden(client, layout.table, listing)
+    refuse_hidden(client, layout.table, listing)
     records = []
     for row in listing.rows:
         records.append(
             Record(
                 table=layout.table,
                 sys_id=row["sys_id"],
-                name=row.get("name") or ".".join(filter(None, (row.get("table"), row.get("column") or row.get("type")))) or row["sys_id"],
+                name=name_of(row) or row["sys_id"],
                 active=row["active"] == "true",
                 base=base.holds(row),
                 mod_count=int(row["sys_mod_count"] or 0),
@@ -127,12 +132,12 @@ def scan(client: Client, layout: Layout, base_query: str) -> t.List[Record]:
     return records
 
 
-def _refuse_hidden(client: Client, table: str, listing: Listing) -> None:
+def refuse_hidden(client: Client, table: str, listing: Listing) -> None:
     if listing.hidden:
         raise EdgeError(
             table,
             "{} of its records may not be read.".format(listing.hidden),
-            "Give {} read access to all of them: a record that is not seen is not re-signed.".format(client.credentials.username),
+            "Give {} read access to all of them: a record that is not seen would be left out.".format(client.credentials.username or "the account"),
         )
 
 

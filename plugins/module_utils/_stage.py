@@ -327,13 +327,14 @@ class Stage:
         if texts:
             self._insert(session, table, chunk, len(texts), _schema.ROW_SEPARATOR.join(texts))
         condition = _schema.key_range(table, content.header["after"], content.header["upto"])
-        hashes = numbers(content.hashes)
         found = _delta.measure_rows(session, self._schema, table, texts)
-        rows = session.value("SELECT COUNT(*) FROM {0} WHERE {1}".format(quote_name(self._schema, table.name), condition))
         if found is None:
             self._verify(session, table, [chunk], condition)
-        elif found != (len(texts), sum(hashes[place] for place in missing)) or rows != chunk.rows:
-            raise self._differs(table, chunk)
+        else:
+            hashes = numbers(content.hashes)
+            rows = session.value("SELECT COUNT(*) FROM {0} WHERE {1}".format(quote_name(self._schema, table.name), condition))
+            if found != (len(texts), sum(hashes[place] for place in missing)) or rows != chunk.rows:
+                raise self._differs(table, chunk)
         return sum(map(len, texts))
 
     def _insert(self, session: Session, table: Table, chunk: Chunk, rows: int, text: bytes) -> None:

@@ -38,7 +38,7 @@ def look(
             "connections": _cut_over.connections(control, database) if grants.holds("PROCESS") else None,
             "utc_now": control.utc_now(),
             "clock_skew_s": clock_skew(control),
-            "replicas": [replica._asdict() for replica in _replicas.look(control, replicas, 0)],
+            "replicas": [replica._asdict() for replica in _replicas.look(control, server, replicas, 0)],
         }  # type: t.Dict[str, t.Any]
     if checksums:
         sums = {entry["name"]: entry for entry in measure_all(login, database)}

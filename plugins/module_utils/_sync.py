@@ -116,7 +116,7 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         server = _stage.inspect_target(control, snapshot, request.database, request.stage, request.keep_tables, request.allow_same_server, request.delta)
         _schema_journal.exclusive(control, request.database)
         result = {"changed": False, "verified": True, "snapshot": snapshot.summary(), "tables": snapshot.totals(), "stage_schema": request.stage}
-        _replicas.look(control, request.replicas, 0)
+        _replicas.look(control, server, request.replicas, 0)
         own = [entry[0] for entry in snapshot.data["views"] + snapshot.data["triggers"]]
         if own:
             result["warnings"] = ["These views and triggers will run as {0}: {1}.".format(server.account, ", ".join(own))]
@@ -257,9 +257,9 @@ def _swap(
             after = swap.plan["tables"] or measure_all(request.login, swap.plan["source"], swap.plan["in"])
             result["diff"] = _diff(request.database, before, after)
         if check:
-            found = _replicas.look(control, request.replicas, 0)
+            found = _replicas.look(control, server, request.replicas, 0)
         else:
-            found = _replicas.require(control, request.replicas, request.replica_timeout, progress)
+            found = _replicas.require(control, server, request.replicas, request.replica_timeout, progress)
             result["timings"] = swap.run(request.lock_wait_timeout)
         return dict(result, replicas=[replica._asdict() for replica in found])
 
