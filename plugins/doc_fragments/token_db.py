@@ -50,3 +50,24 @@ options:
 requirements:
   - PyMySQL >= 1.0 (with C(cryptography) for MySQL's C(caching_sha2_password))
 """
+
+    REPLICAS = r"""
+options:
+  replicas:
+    description:
+      - Replicas of the server. The same account logs in to them, and needs no rights there.
+      - They are told by global transaction ids how far they have to be, so the server must write these (MariaDB always does in its binary
+        log; for MySQL, C(gtid_mode=ON)).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Host name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        default: 3306
+"""

@@ -17,6 +17,7 @@ notes:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.instance
+  - edge_encryption.clone.rules
 attributes:
   check_mode:
     support: full
@@ -46,10 +47,6 @@ options:
         type: list
         elements: str
         required: true
-  base_query:
-    description: Encoded query that tells the records of the base system, as in M(edge_encryption.clone.edge_rule_resign).
-    type: str
-    default: sys_created_by=glide.maint
   exclusions:
     description:
       - Names of the tables that the clone leaves out, as C(exclusions) of RV(edge_encryption.clone.instance_clone_info#module:clone).

@@ -14,15 +14,8 @@ extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
   - edge_encryption.clone.instance
-options:
-  path:
-    description: The export that M(edge_encryption.clone.edge_rule_export) wrote, on the host where the module runs.
-    type: path
-    required: true
-  base_query:
-    description: Encoded query that tells the records of the base system, as in M(edge_encryption.clone.edge_rule_resign).
-    type: str
-    default: sys_created_by=glide.maint
+  - edge_encryption.clone.rules
+  - edge_encryption.clone.rules.exported
 requirements:
   - requests
 seealso:

@@ -16,16 +16,13 @@ extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
   - edge_encryption.clone.instance
+  - edge_encryption.clone.rules
 options:
   tables:
     description: The tables to list.
     type: list
     elements: str
     default: [sys_encryption_rule, sys_encryption_configuration]
-  base_query:
-    description: Encoded query that tells the records of the base system, as in M(edge_encryption.clone.edge_rule_resign).
-    type: str
-    default: sys_created_by=glide.maint
   signature_field:
     description: The field that holds the signature. Default is the only readable field with C(signature) in its name.
     type: str

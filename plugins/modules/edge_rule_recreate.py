@@ -18,6 +18,8 @@ notes:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.instance
+  - edge_encryption.clone.rules
+  - edge_encryption.clone.rules.exported
   - edge_encryption.clone.proxy
 attributes:
   check_mode:
@@ -29,14 +31,6 @@ attributes:
   idempotent:
     support: full
 options:
-  path:
-    description: The export that M(edge_encryption.clone.edge_rule_export) wrote, on the host where the module runs.
-    type: path
-    required: true
-  base_query:
-    description: Encoded query that tells the records of the base system, as in M(edge_encryption.clone.edge_rule_resign).
-    type: str
-    default: sys_created_by=glide.maint
   workers:
     description:
       - How many records are written at the same time, once the first one has been. It is the number of parallel sessions.

@@ -14,6 +14,7 @@ extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
   - edge_encryption.clone.token_db
+  - edge_encryption.clone.token_db.replicas
 options:
   snapshot_dir:
     description: Directory of snapshots on the host that runs this module, to be listed as well.
@@ -26,20 +27,6 @@ options:
     description: Count what the option C(delta) of M(edge_encryption.clone.mysql_token_db_sync) needs among the rights of a target as well.
     type: bool
     default: false
-  replicas:
-    description: Replicas of the server, to be asked how far they are. The same account logs in to them.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Host name or address.
-        type: str
-        required: true
-      port:
-        description: TCP port.
-        type: int
-        default: 3306
 seealso:
   - module: edge_encryption.clone.mysql_token_db_sync
 author:

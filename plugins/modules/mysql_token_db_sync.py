@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.token_db
+  - edge_encryption.clone.token_db.replicas
 attributes:
   check_mode:
     support: full
@@ -128,26 +129,11 @@ options:
       - The read lock of a snapshot is tried for in short attempts during this time, so that writers do not queue up behind it.
     type: int
     default: 10
-  replicas:
-    description:
-      - Replicas of the target's server that must have applied all of the stage before O(state=cut_over) or O(state=rolled_back) exchanges tables.
-      - The same account logs in to them. It needs no rights there, but the server must write global transaction ids (MariaDB always
-        does; for MySQL, C(gtid_mode=ON)).
-      - With O(state=staged) and in check mode they only have to be reachable.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Host name or address.
-        type: str
-        required: true
-      port:
-        description: TCP port.
-        type: int
-        default: 3306
   replica_timeout:
-    description: Seconds to wait for all of O(replicas) together. The tables stay as they are when it is not enough.
+    description:
+      - Seconds within which all of O(replicas) together must have applied the whole stage, before O(state=cut_over) or O(state=rolled_back)
+        exchanges tables. The tables stay as they are when it is not enough.
+      - With O(state=staged) and in check mode, replicas only have to be reachable.
     type: float
     default: 600
   keep_snapshots:
