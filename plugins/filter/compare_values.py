@@ -7,9 +7,9 @@
 from ansible.errors import AnsibleFilterError
 
 
-def compare_values(expected, actual_by_proxy):
+def compare_values(expected, actual_by_proxy, changed_since=False):
     """Compare the digests of the source with those that each target proxy gave; see compare_values.yml."""
-    failures, records, readable, cipher_text = [], 0, 0, 0
+    failures, records, readable, cipher_text, changed = [], 0, 0, 0, 0
     if not actual_by_proxy:
         raise AnsibleFilterError("compare_values: no target proxy was asked, so nothing is proven.")
     # A preserved row takes the place of the source's. Values without content prove nothing and are not counted.
@@ -19,6 +19,11 @@ def compare_values(expected, actual_by_proxy):
         records += 1
         found = [values.get(_key(value)) for values in found_by_proxy]
         name = "{table} {sys_id} {field}".format(**value)
+        if changed_since and _changed_since(value, found):
+            changed += 1
+            if any(one and one["cipher_text_without_proxy"] is False for one in found):
+                failures.append(name + " was changed since and is the same with and without a proxy: not encrypted, or not readable")
+            continue
         if any(one is None or one.get("missing") for one in found):
             failures.append(name + " is not on the target")
             continue
@@ -32,12 +37,19 @@ def compare_values(expected, actual_by_proxy):
         elif value["cipher_text_without_proxy"]:
             failures.append(name + " is readable without a proxy")
     order = [_key(value) for value in wanted if not value.get("preserved")]
-    for values in actual_by_proxy:
+    for values in [] if changed else actual_by_proxy:
         found_order = [_key(value) for value in values if _key(value) in set(order)]
         if found_order != [key for key in order if key in set(found_order)]:
             failures.append("the records are not sorted as on the source")
             break
-    return {"records": records, "readable_through_proxy": readable, "cipher_text_without_proxy": cipher_text, "failures": failures}
+    result = {"records": records, "readable_through_proxy": readable, "cipher_text_without_proxy": cipher_text, "failures": failures}
+    return dict(result, changed_since=changed) if changed_since else result
+
+
+def _changed_since(value, found):
+    """Tell whether the record was updated or deleted since its digest was taken."""
+    counts = {None if one is None or one.get("missing") else one.get("sys_mod_count") for one in found}
+    return value.get("sys_mod_count") is not None and counts != {value["sys_mod_count"]}
 
 
 def preserved_records(records, preservers):

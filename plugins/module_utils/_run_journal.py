@@ -25,7 +25,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._files impor
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import check_step
 
 STATUSES = ("started", "done", "failed", "waiting")
-RESULTS = ("green", "red")
+ROLLING_BACK, ROLLED_BACK = "rolling_back", "rolled_back"
+OVER = ("abandoned", ROLLED_BACK)  # results of runs that leave the target free for another clone
 FIRST_TOUCH = "t30_clone_start"  # the first step that changes anything on the target
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -113,28 +114,52 @@ class Journal:
         run = self.run(clone)
         if run["finished"]:
             return False, run
+        if run["result"] == ROLLING_BACK:
+            raise JournalError(run["run_id"], "is being rolled back.", "Finish that with edge_encryption.clone.roll_back_clone.")
+        if run["result"] == ROLLED_BACK:
+            raise JournalError(run["run_id"], "was rolled back.", "Request a new clone; it has another number.")
         still_open = [other["run_id"] for other in self.runs() if other["clone"] != clone and not other["finished"] and other["opened"]
-                      and other["result"] != "abandoned" and not (other["closed"] and FIRST_TOUCH not in other["steps"])]
+                      and other["result"] not in OVER and not (other["closed"] and FIRST_TOUCH not in other["steps"])]
         if still_open:
             raise JournalError(
                 f"clone {clone} of {self.target}", "run {} is still open.".format(", ".join(still_open)),
                 "Finish it by starting it again with its clone number, or close it with the module edge_encryption.clone.clone_journal, "
                 "state=closed result=abandoned once the target is safe.")
+        return self._take(run, "opened", owner, force_unlock, write)
+
+    def roll_back(self, clone: str, owner: str, force_unlock: t.Optional[str] = None, write: bool = True) -> t.Tuple[bool, Run]:
+        """Begin to go back from a run, finished or not, or go on with that, and hold the target for it.
+
+        Returns:
+            Whether anything changed, and the run. A run that was rolled back takes no lock.
+        Raises:
+            Locked: another owner holds the target.
+            JournalError: there is no such run.
+        """
+        run = self.run(clone)
+        if run["result"] == ROLLED_BACK:
+            return False, run
+        if not run["opened"]:
+            raise JournalError(run["run_id"], "was never begun, so there is nothing to go back from.", "Correct the number of the clone.")
+        return self._take(run, ROLLING_BACK, owner, force_unlock, write)
+
+    def _take(self, run: Run, event: str, owner: str, force_unlock: t.Optional[str], write: bool) -> t.Tuple[bool, Run]:
         if not write:
             self._refuse_other_owner(self.lock(), owner, force_unlock)
             return True, run
-        make_private_folders(os.path.dirname(self._file(clone)))
+        make_private_folders(os.path.dirname(run["file"]))
         with self._mutex():
             lock = self.lock()
             self._refuse_other_owner(lock, owner, force_unlock)
-            if lock and lock["owner"] == owner and run["opened"] and not run["closed"]:
+            under_way = run["opened"] and not run["closed"] and (event == ROLLING_BACK) == (run["result"] == ROLLING_BACK)
+            if lock and lock["owner"] == owner and under_way:
                 return False, run
             self._write_lock({"owner": owner, "run_id": run["run_id"], "since": utc_now()})
-            event = {"event": "opened", "owner": owner}
+            entry = {"event": event, "owner": owner}
             if lock and lock["owner"] != owner:
-                event["took_lock_from"] = lock["owner"]
-            self._append(clone, event)
-        return True, self.run(clone)
+                entry["took_lock_from"] = lock["owner"]
+            self._append(run["clone"], entry)
+        return True, self.run(run["clone"])
 
     def record(self, clone: str, step: str, status: str, evidence: t.Optional[t.Dict[str, t.Any]] = None,
                error: t.Optional[str] = None, write: bool = True) -> t.Tuple[bool, Run]:
@@ -162,7 +187,7 @@ class Journal:
         return True, self.run(clone)
 
     def close(self, clone: str, result: str, owner: str, write: bool = True) -> t.Tuple[bool, Run]:
-        """End a run (green, red or abandoned) and let go of the target.
+        """End a run (green, red, abandoned or rolled_back) and let go of the target.
 
         A red run can be opened again; a green one is finished for good.
         """
@@ -248,6 +273,8 @@ def _apply(run: Run, event: t.Dict[str, t.Any]) -> None:
     if event["event"] == "opened":
         run["opened"] = run["opened"] or event["time"]
         run["closed"] = run["result"] = None
+    elif event["event"] == ROLLING_BACK:
+        run["closed"], run["result"] = None, ROLLING_BACK
     elif event["event"] == "closed":
         run["closed"], run["result"] = event["time"], event["result"]
     else:

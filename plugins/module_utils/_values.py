@@ -62,11 +62,12 @@ class Values:
             if clear is None or raw is None:
                 yield self._entry(wanted.table, sys_id, field, None, None)
             else:
-                yield self._entry(wanted.table, sys_id, field, clear[field].encode("utf-8"), raw[field].encode("utf-8"))
+                entry = self._entry(wanted.table, sys_id, field, clear[field].encode("utf-8"), raw[field].encode("utf-8"))
+                yield dict(entry, sys_mod_count=int(raw["sys_mod_count"] or 0))
 
     def _row(self, client: Client, wanted: Wanted, sys_id: str) -> t.Optional[Row]:
         try:
-            return Table(client, wanted.table).get(sys_id, wanted.fields)
+            return Table(client, wanted.table).get(sys_id, [*wanted.fields, "sys_mod_count"])
         except NotFound:
             return None
 
@@ -79,7 +80,7 @@ class Values:
 
     def _entry(self, table: str, sys_id: str, field: str, clear: t.Optional[bytes], raw: t.Optional[bytes]) -> t.Dict[str, t.Any]:
         entry = {"table": table, "sys_id": sys_id, "field": field, "missing": clear is None, "digest": None}  # type: t.Dict[str, t.Any]
-        entry.update(empty=None, cipher_text_without_proxy=None)
+        entry.update(empty=None, cipher_text_without_proxy=None, sys_mod_count=None)
         if clear is not None and raw is not None:
             entry["empty"] = not clear
             if clear:

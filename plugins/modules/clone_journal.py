@@ -32,10 +32,11 @@ options:
   state:
     description:
       - V(opened) begins the run or takes it up again, and holds the target for O(owner).
+      - V(rolling_back) begins to go back from a run, finished or not, or goes on with that, and holds the target for O(owner).
       - V(recorded) writes down what became of a step.
       - V(closed) ends the run and lets go of the target.
     type: str
-    choices: [opened, recorded, closed]
+    choices: [opened, rolling_back, recorded, closed]
     required: true
   owner:
     description:
@@ -63,10 +64,11 @@ options:
     type: str
   result:
     description:
-      - How the run ended. V(green) finishes it for good, V(red) can be opened again, V(abandoned) gives it up.
+      - How the run ended. V(green) finishes it for good, V(red) can be opened again, V(abandoned) gives it up, V(rolled_back) says that
+        the target is as before the clone.
       - Required with O(state=closed).
     type: str
-    choices: [green, red, abandoned]
+    choices: [green, red, abandoned, rolled_back]
 seealso:
   - module: edge_encryption.clone.clone_journal_info
 """
@@ -134,6 +136,8 @@ def run(params, write):
     journal = Journal(params["path"], params["target"])
     if params["state"] == "opened":
         return journal.open(params["clone"], params["owner"], params["force_unlock"], write=write)
+    if params["state"] == "rolling_back":
+        return journal.roll_back(params["clone"], params["owner"], params["force_unlock"], write=write)
     if params["state"] == "recorded":
         return journal.record(params["clone"], params["step"], params["status"], params["evidence"], params["error"], write=write)
     return journal.close(params["clone"], params["result"], params["owner"], write=write)
@@ -145,17 +149,18 @@ def main():
             "path": {"type": "path", "required": True},
             "target": {"type": "str", "required": True},
             "clone": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["opened", "recorded", "closed"], "required": True},
+            "state": {"type": "str", "choices": ["opened", "rolling_back", "recorded", "closed"], "required": True},
             "owner": {"type": "str"},
             "force_unlock": {"type": "str"},
             "step": {"type": "str"},
             "status": {"type": "str", "choices": ["started", "done", "failed", "waiting"]},
             "evidence": {"type": "dict", "default": {}},
             "error": {"type": "str"},
-            "result": {"type": "str", "choices": ["green", "red", "abandoned"]},
+            "result": {"type": "str", "choices": ["green", "red", "abandoned", "rolled_back"]},
         },
         required_if=[
             ("state", "opened", ["owner"]),
+            ("state", "rolling_back", ["owner"]),
             ("state", "recorded", ["step", "status"]),
             ("state", "closed", ["result", "owner"]),
         ],

@@ -114,6 +114,10 @@ values:
         - For values of less than 4 bytes it says only whether the instance has something else.
         - V(false) also means that the proxy does not decrypt the value.
       type: bool
+    sys_mod_count:
+      description: How often the record was updated. V(null) for an attachment, which is never changed, or if the record is missing.
+      type: int
+      sample: 3
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib

@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Task files that only other entry points of the role include.
-INTERNAL = {"clone_journal": {"failed"}, "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"sync"}}
+INTERNAL = {
+    "clone_journal": {"failed", "gate", "hours"}, "proxies": {"paths"},
+    "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"sync"},
+}  # fmt: skip
 
 
 def tracked():

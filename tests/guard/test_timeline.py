@@ -7,6 +7,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS
@@ -14,6 +15,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline im
 ROOT = Path(__file__).resolve().parents[2]
 # The rotation to the target's own key is on the timeline and in the report, but has no playbook yet.
 WITHOUT_PLAYBOOK = {"t80_rotate_key"}
+TOKENS = {"t10_source_backup", "t35_stage", "t50_clone_end"}  # what only a clone with tokenization needs
 PLAYED = [step for step in STEP_IDS if step not in WITHOUT_PLAYBOOK]
 PLAYBOOKS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "playbooks" / "timeline").glob("*.yml")}
 
@@ -26,6 +28,14 @@ def test_the_main_playbook_imports_them_in_order():
     main = yaml.safe_load((ROOT / "playbooks" / "clone_with_tokenization.yml").read_text())
     assert [entry["ansible.builtin.import_playbook"] for entry in main] == [f"timeline/{step}.yml" for step in PLAYED]
     assert all(entry["name"].endswith(f"({step})") for entry, step in zip(main, PLAYED))
+
+
+@pytest.mark.parametrize(("playbook", "without"), [("clone_same_key", TOKENS)])
+def test_a_playbook_without_tokens_leaves_the_token_database_alone(playbook, without):
+    entries = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
+    assert [entry["ansible.builtin.import_playbook"] for entry in entries] == [f"timeline/{step}.yml" for step in PLAYED if step not in without]
+    assert all(entry["name"].endswith(f"({Path(entry['ansible.builtin.import_playbook']).stem})") for entry in entries)
+    assert all(entry["vars"] == entries[0]["vars"] and entry["vars"]["edge_tokenization"] is False for entry in entries)
 
 
 def test_plays_carry_the_id_in_name_and_tag():

@@ -63,3 +63,29 @@ def test_records_are_named_with_their_state():
     ]
     assert record_states(records)[0] == "sys_encryption_rule Mask invoices (different, active, script)"
     assert record_states(records, ["missing", "same"]) == ["sys_encryption_configuration incident.description (same)"]
+
+
+# Later, when users may have changed the records
+
+
+def later(field, digest, mod_count, **changes):
+    return value(field, digest, sys_mod_count=mod_count, **changes)
+
+
+THEN = [later("a", "x", 1), later("b", "y", 1)]
+
+
+def test_a_value_that_was_changed_since_need_only_be_hidden_without_a_proxy():
+    found = compare_values(THEN, [[later("a", "other", 2), later("b", "y", 1)]], True)
+    assert found == {"records": 2, "readable_through_proxy": 1, "cipher_text_without_proxy": 1, "failures": [], "changed_since": 1}
+    found = compare_values(THEN, [[later("a", "other", 2, cipher_text_without_proxy=False), later("b", "y", 1)]], True)
+    assert found["failures"] == ["incident 1 a was changed since and is the same with and without a proxy: not encrypted, or not readable"]
+
+
+def test_a_value_that_was_not_changed_since_must_be_the_same():
+    assert "incident 1 a is unreadable" in compare_values(THEN, [[later("a", "other", 1), later("b", "y", 1)]], True)["failures"][0]
+    assert "incident 1 a is unreadable" in compare_values(THEN, [[later("a", "other", 2), later("b", "y", 1)]])["failures"][0]
+
+
+def test_a_record_that_is_gone_since_is_no_failure():
+    assert compare_values(THEN, [[THEN[0], later("b", None, None, missing=True)]], True)["failures"] == []

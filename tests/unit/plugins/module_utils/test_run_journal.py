@@ -148,3 +148,53 @@ def test_the_report_lists_every_step_and_what_is_open(journal):
     assert report["result"] == "open" and report["token_db"] == {"rows": 7}
     assert report["open"] == ["t30_clone_start was begun and has not ended.", "t57_registration waits for a person: authenticate edge_target_1"]
     assert report["outage"]["began"] and report["outage"]["ended"] is None
+
+
+# Rolling back
+
+
+def finished(journal, result="green"):
+    journal.open("C1", "me")
+    journal.record("C1", "t30_clone_start", "done")
+    journal.close("C1", result, "me")
+
+
+@pytest.mark.parametrize("result", ["green", "red"])
+def test_a_run_is_rolled_back_under_the_lock_and_leaves_the_target_free(journal, result):
+    finished(journal, result)
+    changed, run = journal.roll_back("C1", "me")
+    assert changed and run["result"] == "rolling_back" and not run["finished"] and journal.lock()["owner"] == "me"
+    assert journal.roll_back("C1", "me")[0] is False
+    with pytest.raises(Locked, match="held by me"):
+        journal.roll_back("C1", "you")
+    with pytest.raises(JournalError, match="run acmetest/C1 is still open"):
+        journal.open("C2", "me")
+    changed, run = journal.close("C1", "rolled_back", "me")
+    assert changed and run["result"] == "rolled_back" and journal.lock() is None
+    assert journal.roll_back("C1", "me") == (False, run)
+    assert journal.open("C2", "me")[0] is True
+
+
+def test_a_run_that_goes_back_cannot_go_on(journal):
+    finished(journal, "red")
+    journal.roll_back("C1", "me")
+    with pytest.raises(JournalError, match="roll_back_clone"):
+        journal.open("C1", "me")
+    journal.close("C1", "rolled_back", "me")
+    with pytest.raises(JournalError, match="another number"):
+        journal.open("C1", "me")
+
+
+def test_there_is_nothing_to_roll_back(journal, tmp_path):
+    with pytest.raises(JournalError, match="never begun"):
+        journal.roll_back("C1", "me")
+    assert list(tmp_path.iterdir()) == []
+    finished(journal)
+    assert journal.roll_back("C1", "me", write=False)[0] is True and journal.run("C1")["finished"]
+
+
+def test_a_roll_back_that_was_killed_is_taken_up_by_another_owner(journal):
+    finished(journal)
+    journal.roll_back("C1", "dead")
+    changed, run = journal.roll_back("C1", "me", force_unlock="dead")
+    assert changed and run["result"] == "rolling_back" and journal.lock()["owner"] == "me"

@@ -41,6 +41,7 @@ def test_an_encrypted_value(fake, values):  # noqa: F811
         "empty": False,
         "digest": hmac.new(SALT.encode(), SECRET.encode(), hashlib.sha256).hexdigest(),
         "cipher_text_without_proxy": True,
+        "sys_mod_count": 0,
     }
 
 

@@ -195,3 +195,20 @@ def test_edge_instance_info(run_module, fake):  # noqa: F811
     assert abs(result["clock_skew_s"]) < 2
     other = run_module("edge_instance_info", {"instance": fake.instance, "production_of": "acmedev"})
     assert other["production"] is None
+
+
+# What is encrypted
+
+
+def test_edge_encrypted_data_info(run_module, fake):  # noqa: F811
+    fake.tables.update(sys_encryption_pattern={}, sys_db_object={})
+    fake.add("sys_db_object", name="incident", super_class="")
+    fake.add("sys_encryption_configuration", table="incident", type="column", column="description", encryption_type="standard_128", active="true")
+    fake.add("sys_encryption_configuration", table="incident", type="attachment", column="", encryption_type="standard_128", active="true")
+    arguments = {"instance": fake.instance}
+    result = run_module("edge_encrypted_data_info", arguments)
+    assert not result.failed and not result["changed"] and len(result["in_the_clone"]) == 3, result
+    result = run_module("edge_encrypted_data_info", dict(arguments, exclusions=["incident"], attachments_excluded=True, audit_excluded=True))
+    assert result["in_the_clone"] == result["tokens_needed"] == []
+    result = run_module("edge_encrypted_data_info", dict(arguments, configuration_fields={"colour": "x"}))
+    assert result.failed and "colour" in result["msg"]
