@@ -30,7 +30,7 @@ def test_the_main_playbook_imports_them_in_order():
     assert all(entry["name"].endswith(f"({step})") for entry, step in zip(main, PLAYED))
 
 
-@pytest.mark.parametrize(("playbook", "without"), [("clone_same_key", TOKENS)])
+@pytest.mark.parametrize(("playbook", "without"), [("clone_same_key", TOKENS), ("clone_without_encrypted_data", TOKENS)])
 def test_a_playbook_without_tokens_leaves_the_token_database_alone(playbook, without):
     entries = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
     assert [entry["ansible.builtin.import_playbook"] for entry in entries] == [f"timeline/{step}.yml" for step in PLAYED if step not in without]

@@ -204,6 +204,46 @@ def test_values(sides, run):
     assert clear not in json.dumps(result) and "6789" not in json.dumps(result["values"])
 
 
+def test_a_canary_proves_keys_and_is_gone_again(sides, run):
+    arguments = {"instance": sides.instance(sides.target, "demo.user"), "proxy_urls": [sides.proxy.url] * 2, "table": "incident"}
+    arguments.update(field="short_description", values={"number": "CANARY1"})
+    before = sides.target.raw("incident")
+    assert run("edge_canary", arguments, check=True)["changed"] and sides.target.control("GET", "/requests")["requests"] == []
+    result = run("edge_canary", arguments)
+    assert not result.failed and result["changed"] and result["canary"]["sys_id"] not in before, result
+    written = [request for request in sides.target.control("GET", "/requests")["requests"] if request["method"] == "POST"]
+    assert len(written) == 1 and "CANARY1" in written[0]["body"] and "edge canary" not in written[0]["body"]
+    # A proxy with other keys gives back what the instance holds, as the instance itself does here.
+    blind = run("edge_canary", dict(arguments, proxy_urls=[sides.proxy.url, sides.target.url]))
+    assert blind.failed and "cannot read what" in blind["msg"] and "incident.short_description" in blind["msg"]
+    clear = run("edge_canary", dict(arguments, field="number", values={}))
+    assert clear.failed and "the instance holds the clear text" in clear["msg"]
+    assert sides.target.raw("incident") == before
+    stuck = run("edge_canary", dict(arguments, instance=sides.instance(sides.target)))
+    assert stuck.failed and "403" in stuck["msg"] and sides.target.raw("incident") == before
+
+
+def test_a_canary_that_cannot_be_deleted_is_named(sides, run):
+    before = set(sides.target.raw("incident"))
+    sides.target.control("POST", "/faults", {"kind": "status", "status": 403, "method": "DELETE", "count": 1})
+    arguments = {"instance": sides.instance(sides.target, "demo.user"), "proxy_urls": [sides.proxy.url], "table": "incident", "field": "short_description"}
+    result = run("edge_canary", arguments)
+    (left,) = set(sides.target.raw("incident")) - before
+    assert result.failed and f"incident {left}: the record cannot be deleted" in result["msg"] and "Delete it by hand" in result["msg"]
+
+
+def test_what_is_encrypted(sides, run):
+    arguments = {"instance": sides.instance(sides.source)}
+    result = run("edge_encrypted_data_info", arguments)
+    assert not result.failed and len(result["configurations"]) == 6 and result["patterns"] == ["SSN"], result
+    assert set(result["tokens_needed"]) == {
+        "incident.u_account (order_preserving_128)", "incident.u_customer_name (equality_256)", "the tokenization pattern SSN",
+    }  # fmt: skip
+    # task is what incident extends.
+    result = run("edge_encrypted_data_info", dict(arguments, exclusions=["task", "u_contract", "sys_audit"], attachments_excluded=True))
+    assert result["in_the_clone"] == ["the tokenization pattern SSN"]
+
+
 def test_proxy_record(sides, run):
     arguments = {"instance": sides.instance(sides.target), "name": "edge_new", "host": "h", "port": 8443, "status": "Authenticated"}
     assert run("edge_proxy_record", arguments, check=True)["changed"]
