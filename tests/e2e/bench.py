@@ -20,7 +20,7 @@ from pathlib import Path
 
 import requests
 
-from edgelab import demo_data
+from edgelab import demo_data, proxy_home, signing
 from edgelab.inventory import EDGE_SECRET, PLAYBOOK, write_inventory
 from edgelab.lab import Lab
 from edgelab.processes import start_time
@@ -120,13 +120,16 @@ class Bench:
         tables: t.Sequence[str] = ("sys_encryption_rule", "sys_encryption_configuration"),
         preserved: t.Optional[t.Mapping[str, str]] = None,
     ) -> str:
-        """Make a profile that excludes tables from a clone and preserves some rows, by default the base rules; returns its sys_id."""
-        preserved = {"sys_encryption_rule": "sys_created_by=glide.maint"} if preserved is None else preserved
+        """Make a profile that leaves rules and configurations out of a clone, but for the base rules, which it preserves; returns its sys_id."""
+        return self.profile(tables, {"sys_encryption_rule": "sys_created_by=glide.maint"} if preserved is None else preserved)
+
+    def profile(self, tables: t.Sequence[str], preserved: t.Mapping[str, str]) -> str:
+        """Make a profile that excludes tables from a clone and preserves the target's rows that meet a condition; returns its sys_id."""
         profile = "c" * 32
         excluded = [{"sys_id": f"{number:032x}", "name": table} for number, table in enumerate(tables, 1)]
         kept = [{"sys_id": f"d{number:031x}", "name": table, "table": table, "condition": preserved[table]} for number, table in enumerate(preserved)]
         rows = {
-            "clone_profile": [{"sys_id": profile, "name": "Without encryption rules"}],
+            "clone_profile": [{"sys_id": profile, "name": "Profile of a test"}],
             "clone_data_exclude": excluded,
             "clone_profile_exclusions": [{"sys_id": row["sys_id"], "profile": profile, "exclusion": row["sys_id"]} for row in excluded],
             "clone_data_preserver": kept,
@@ -135,6 +138,20 @@ class Bench:
         for table, content in rows.items():
             self.control("source", "POST", "/raw/" + table, {"rows": content})
         return profile
+
+    def encrypt_without_tokens(self) -> None:
+        """Let both instances be ones that need no token database: standard encryption only, no pattern."""
+        for side in ("source", "target"):
+            keystore = Path(self.lab["proxies"][side][0]["home"]) / "keystore" / "keystore.jceks"
+            key = proxy_home.signature_private_key(keystore, self.lab["keystore_password"][side])
+            table = "sys_encryption_configuration"
+            rows = [dict(row, encryption_type="standard_" + row["encryption_type"][-3:]) for row in self.raw(side, table)]
+            self.control(side, "POST", "/raw/" + table, {"rows": [dict(row, signature=signing.sign(key, table, row)) for row in rows]})
+            for row in self.raw(side, "sys_encryption_pattern"):
+                self.control(side, "DELETE", "/raw/sys_encryption_pattern/" + row["sys_id"])
+            for proxy in self.lab["proxies"][side]:
+                cached = Path(proxy["home"]) / "cache"
+                wait_until(lambda cached=cached: not [name for name in cached.rglob("*.json") if re.search("equality|order_pres|SSN", name.read_text())])
 
     def when(self, step: str, act: t.Callable[[], t.Any], status: str = "started", state: str = "run") -> "Meddler":
         """Do something as soon as the journal says that a step has come so far."""
@@ -156,11 +173,11 @@ class Bench:
 
     # -- the user
 
-    def command(self, *arguments: str, state: str = "run", **overrides: t.Any) -> t.List[str]:
+    def command(self, *arguments: str, state: str = "run", playbook: str = PLAYBOOK, **overrides: t.Any) -> t.List[str]:
         """Write the inventory and return the command that a user would type; state names the folder of journal, snapshots and report."""
         inventory = write_inventory(self.lab, self.folder / state, **{**self.variables, **overrides})
         confirmed = [] if "edge_confirm_target" in overrides else ["-e", "edge_confirm_target=" + self.lab["instances"]["target"]["name"]]
-        return [str(ANSIBLE_PLAYBOOK), PLAYBOOK, "-i", str(inventory), *confirmed, *arguments]
+        return [str(ANSIBLE_PLAYBOOK), playbook, "-i", str(inventory), *confirmed, *arguments]
 
     def run(self, *arguments: str, state: str = "run", prefix: t.Sequence[str] = (), keep_report: bool = False, **overrides: t.Any) -> Run:
         """Run the playbook to its end; a clone that it waits for begins as soon as it waits."""

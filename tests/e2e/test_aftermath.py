@@ -5,13 +5,10 @@
 """After a clone: verified again, rolled back, pruned; and made safe when a run ended badly."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, environment, hashes, running_proxies, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, hashes, running_proxies, wait_until
 from ansible_collections.edge_encryption.clone.tests.e2e.test_killed import kill_at
 from edgelab import demo_data
 
@@ -81,16 +78,9 @@ def test_what_is_not_down_is_taken_down_and_what_cannot_be_reached_is_named(benc
     bench.schedule()
     nothing = bench.play(MAKE_SAFE)
     assert nothing.returncode == 0 and "No run of acmetest is open" in nothing.output, nothing.output[-3000:]
-    kill_at(bench, "t35_stage")
     homes = bench.proxies("target")
-    assert not running_proxies(homes)
-    # Somebody lets go of a proxy and starts it, another host is gone.
-    ansible = Path(sys.executable).with_name("ansible")
-    inventory = str(bench.folder / "run" / "inventory.json")
-    arguments = f"home={homes[0]} state=started hold=false"
-    subprocess.run([ansible, homes[0].name, "-i", inventory, "-m", "edge_encryption.clone.proxy_service", "-a", arguments],
-                   check=True, stdout=subprocess.DEVNULL, env=environment(bench.collections))  # fmt: skip
-    assert running_proxies(homes[:1])
+    kill_at(bench, "t30_clone_start", when=lambda: len(running_proxies(homes)) < 3)
+    assert running_proxies(homes)
     safe = bench.play(MAKE_SAFE)
     assert safe.returncode == 0, safe.output[-3000:]
     assert not running_proxies(homes)
@@ -99,7 +89,7 @@ def test_what_is_not_down_is_taken_down_and_what_cannot_be_reached_is_named(benc
 
     # A host that cannot be reached any more.
     unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
-    content = json.loads(Path(inventory).read_text())
+    content = json.loads((bench.folder / "run" / "inventory.json").read_text())
     content["all"]["children"]["edge_target_proxies"]["hosts"][homes[1].name].update(unreachable)
     lost = bench.folder / "lost.json"
     lost.touch(mode=0o600)

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each option of the encryption keys with each option of the signatures, without a token database; with one, the other files of this folder have them."""
+
+import itertools
+import typing as t
+
+import pytest
+
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, ask, hashes
+from ansible_collections.edge_encryption.clone.tests.e2e.test_killed import kill_at
+from edgelab import demo_data
+
+pytestmark = pytest.mark.long
+SAME_KEY, PRESERVED_KEY = (f"edge_encryption.clone.{name}" for name in ("clone_same_key", "clone_without_encrypted_data"))
+SIGNATURES = ("copied_key", "resigned", "recreated")
+RULES = ("sys_encryption_rule", "sys_encryption_configuration")
+KEYS = ("sys_encryption_key", "sys_encryption_key_configuration", "sys_encryption_proxy_key")
+TOKENS = ("t10_source_backup", "t35_stage", "t50_clone_end")
+
+
+@pytest.fixture
+def plain(bench: Bench) -> Bench:
+    """A small lab whose values need no token."""
+    bench.keep_one_target_proxy()
+    bench.encrypt_without_tokens()
+    bench.fill(6)
+    bench.variables["edge_verify_records"] = [dict(record, attachments=False) for record in demo_data.verify_records(6)]
+    bench.variables["edge_canaries"] = [{"table": "incident", "field": "short_description", "values": {"number": "CANARY"}}]
+    target = bench.lab["instances"]["target"]
+    bench.variables["edge_canary_instance"] = {"host": target["url"], "username": "demo.user", "password": target["users"]["demo.user"], "ca_path": bench.lab["ca"]}
+    return bench
+
+
+def schedule(bench: Bench, encryption: str, signatures: str, without: t.Sequence[str] = ()) -> None:
+    """Request a clone that fits the options; C(without) names tables that its profile forgets."""
+    excluded: t.List[str] = []
+    preserved: t.Dict[str, str] = {}
+    options = {}
+    if encryption == PRESERVED_KEY:
+        excluded += ["incident", "u_contract", "sys_audit", *KEYS]
+        preserved.update({table: "" for table in (*KEYS, "incident", "u_contract")})
+        options["filter_attachment_data"] = "true"
+    if signatures == "recreated":
+        excluded += RULES
+        preserved["sys_encryption_rule"] = "sys_created_by=glide.maint"
+    excluded = [table for table in excluded if table not in without]
+    if excluded:
+        options["profile"] = bench.profile(excluded, {table: condition for table, condition in preserved.items() if table not in without})
+    bench.variables["edge_signature_option"] = signatures
+    bench.schedule(**options)
+
+
+def keys(bench: Bench) -> t.Dict[str, t.List[Row]]:
+    return {table: sorted(bench.raw("target", table), key=lambda row: row["sys_id"]) for table in KEYS[:2]}
+
+
+@pytest.mark.parametrize(("encryption", "signatures"), list(itertools.product((SAME_KEY, PRESERVED_KEY), SIGNATURES)))
+def test_without_a_token_database(plain: Bench, encryption: str, signatures: str) -> None:
+    home = plain.proxies("target")[0]
+    before = {"tokens": plain.tokens("target"), "schemas": plain.schemas("target"), "keys": keys(plain), "incidents": len(plain.raw("target", "incident"))}
+    keystore = hashes(home)["keystore/keystore.jceks"]
+    # Neither database can be reached by this user: none is needed.
+    plain.variables.update(edge_source_token_db={}, edge_target_token_db={})
+    schedule(plain, encryption, signatures)
+    run = plain.run(playbook=encryption)
+    assert run.returncode == 0, run.output[-5000:]
+    assert run.report["result"] == "green" and run.report["open"] == []
+    assert {step["id"] for step in run.report["steps"] if step["status"] != "done"} == {*TOKENS, "t80_rotate_key"}
+    assert (plain.tokens("target"), plain.schemas("target")) == (before["tokens"], before["schemas"])
+    verify = run.report["verify"]
+    assert verify["failures"] == [] and verify["readable_through_proxy"] == verify["records"] > 10 and verify["canaries"] == ["incident"]
+    assert not [row for row in plain.raw("target", "incident") if row["number"] == "CANARY"]
+    state = ask("GET", plain.lab["proxies"]["target"][0]["control_url"] + "/state")
+    assert state["verify"] == {"configurations": True, "rules": True} and not state["locked"]
+    if encryption == PRESERVED_KEY:
+        assert keys(plain) == before["keys"] and len(plain.raw("target", "incident")) == before["incidents"]
+        if signatures != "copied_key":
+            assert hashes(home)["keystore/keystore.jceks"] == keystore
+
+
+def test_encrypted_data_in_the_clone_is_refused_and_named(plain: Bench) -> None:
+    before = plain.world()
+    schedule(plain, PRESERVED_KEY, "copied_key", without=["u_contract"])
+    refused = plain.run(playbook=PRESERVED_KEY)
+    assert refused.returncode != 0
+    assert "would bring encrypted data" in refused.message and "u_contract.u_notes: the table u_contract is not excluded." in refused.message
+    assert "incident" not in refused.message and plain.world() == before
+
+
+def test_customer_support_must_have_confirmed_what_the_profile_does_not_keep(plain: Bench) -> None:
+    schedule(plain, PRESERVED_KEY, "copied_key", without=["sys_encryption_proxy_key"])
+    waits = plain.run(playbook=PRESERVED_KEY)
+    assert waits.returncode != 0 and "does not keep sys_encryption_proxy_key" in waits.message and "edge_support_case" in waits.message
+    assert "Subject: Preserve the Edge Encryption keys of acmetest" in waits.output
+    assert plain.journal() == []
+    process = plain.start("-e", "edge_support_case=CS0001", playbook=PRESERVED_KEY)
+    try:
+        plain.start_clone_when_awaited("run", lambda: process.poll() is not None)
+        assert process.wait() == 0, plain.result(process).output[-3000:]
+    finally:
+        process.kill()
+    assert plain.result(process).step("t00_preflight")["evidence"]["support_case"] == "CS0001"
+
+
+def test_a_clone_that_needs_tokens_is_refused_without_them(small: Bench) -> None:
+    small.schedule()
+    before = small.world()
+    for playbook, said in ((SAME_KEY, "Take the playbook edge_encryption.clone.clone_with_tokenization"), (PRESERVED_KEY, "the tokenization pattern SSN")):
+        small.variables["edge_canaries"] = [{"table": "incident", "field": "short_description"}]
+        refused = small.run(playbook=playbook, edge_verify_records=[dict(record, attachments=False) for record in demo_data.verify_records(4)])
+        assert refused.returncode != 0 and said in refused.message, refused.message
+    refused = small.run(edge_encryption_option="preserved_key")
+    assert refused.returncode != 0 and "clone_without_encrypted_data" in refused.message
+    assert small.world() == before
+
+
+def test_another_playbook_cannot_go_on_with_a_run(small: Bench) -> None:
+    """A run with tokens that goes on without them would start proxies on the wrong token database."""
+    small.schedule()
+    kill_at(small, "t35_stage")
+    small.encrypt_without_tokens()
+    other = small.run("-e", f"edge_clone_number={small.number}", playbook=SAME_KEY)
+    assert other.returncode != 0 and "cannot go on with" in other.message, other.message
+
+
+@pytest.mark.parametrize("answer", ["approved", "not"])
+def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, answer: str) -> None:
+    small.schedule()
+    number = ("-e", f"edge_clone_number={small.number}")
+    waits = small.run(edge_gates=["t30_clone_start"])
+    assert waits.returncode != 0 and "t30_clone_start was not begun" in waits.output and '"edge_approved": ["t30_clone_start"]' in waits.message
+    assert waits.report["open"] and "t30_clone_start waits for a person" in waits.report["open"][0]
+    proxies = small.proxies("target")
+    if answer == "not":
+        late = small.run(*number, edge_not_after="2026-01-31T22:00:00Z")
+        assert late.returncode != 0 and "may not begin after 2026-01-31T22:00:00Z" in late.message
+        assert all((home / "bin" / "edgeencryption.pid").exists() for home in proxies)
+    done = small.run(*number, edge_gates=["t30_clone_start"], edge_approved=["t30_clone_start"])
+    assert done.returncode == 0, done.output[-3000:]
