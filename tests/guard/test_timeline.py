@@ -66,3 +66,13 @@ def test_a_step_of_several_plays_begins_once_and_ends_once():
 def test_the_readme_lists_every_step():
     table = re.findall(r"(?m)^\| `(t\d\d_\w+)` \|", (ROOT / "README.md").read_text())
     assert table == PLAYED
+
+
+def test_the_guide_lists_every_playbook_of_a_clone():
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_options.rst").read_text()
+    found = dict(re.findall(r"(?m)^   \* - ``(clone_\w+)``\n(?:     - .*\n){2}     - (.*)$", guide))
+    assert set(found) == {path.stem for path in (ROOT / "playbooks").glob("clone_*.yml")}
+    for playbook, steps in found.items():
+        entries = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
+        left_out = [step[:3] for step in PLAYED if f"timeline/{step}.yml" not in [entry["ansible.builtin.import_playbook"] for entry in entries]]
+        assert steps == ("all but " + ", ".join(left_out) if left_out else "all"), playbook
