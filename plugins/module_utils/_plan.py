@@ -33,6 +33,12 @@ DEFAULTS = {
     "t90_verify": (30, 10, 0.0), "t95_open": (10, 2, 0.0), "t99_report": (5, 0, 0.0),
 }  # fmt: skip
 DEFAULT_FROM = "stated default"
+RUNNER, SOURCE, TARGETS = "runner", "source", "targets"
+# Where a step runs when that is not the runner alone.
+PLACES = {
+    "t00_preflight": (RUNNER, SOURCE, TARGETS), "t30_clone_start": (RUNNER, TARGETS), "t55_keys": (SOURCE, TARGETS), "t60_start_proxies": (TARGETS,),
+    "t70_signatures": (RUNNER, TARGETS), "t90_verify": (RUNNER, TARGETS), "t95_open": (TARGETS,),
+}  # fmt: skip
 
 
 def build_plan(facts: Facts) -> Plan:
@@ -40,7 +46,7 @@ def build_plan(facts: Facts) -> Plan:
 
     Args:
         facts: C(now) (seconds), C(target), C(clone) (empty when none is requested), C(planned_start), C(backup_time), C(stop_lead_s), C(options)
-            (encryption, signatures, tokenization), C(hosts) by lane, C(source_proxy) and C(target_proxies) (name, keys, signature_key), C(records) to
+            (encryption, signatures, tokenization), C(runner), C(source_proxy) and C(target_proxies) (name, keys, signature_key), C(records) to
             sign, C(database) (rows, tables, bytes), C(tokens_needed) or None, C(missing), and C(runs) of this target, oldest first.
     """
     measured = [run for run in facts["runs"] if run["result"] == "green"][-RUNS:]
@@ -169,11 +175,16 @@ def _steps(facts: Facts, measured: t.List[t.Dict[str, t.Any]], database: t.Dict[
         if step == "t40_wait_clone":
             end = None if anchors[CLONE_END] is None else anchors[CLONE_END] + seconds
         steps.append({
-            "id": step, "title": title, "hosts": facts["hosts"].get(step, []), "anchor": anchor, "offset_s": round(offset, 1), "duration_s": round(seconds, 1),
+            "id": step, "title": title, "hosts": _hosts(step, facts), "anchor": anchor, "offset_s": round(offset, 1), "duration_s": round(seconds, 1),
             "duration_from": source, "planned_start": _stamp(begin), "planned_end": _stamp(end),
         })  # fmt: skip
         offset += seconds
     return steps
+
+
+def _hosts(step: str, facts: Facts) -> t.List[str]:
+    names = {RUNNER: [facts["runner"]], SOURCE: [facts["source_proxy"]["name"]], TARGETS: [proxy["name"] for proxy in facts["target_proxies"]]}
+    return [name for place in PLACES.get(step, (RUNNER,)) for name in names[place] if name]
 
 
 def _start(facts: Facts) -> t.Optional[float]:

@@ -120,16 +120,21 @@ def _checks(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str]
         known = bool(snapshot.get("began") and backup)
         add("The tokens are younger than the instance backup", "t35_stage", seconds_of(snapshot["began"]) >= seconds_of(backup) if known else None,
             "snapshot {0} began {1}, the backup had ended {2}".format(snapshot.get("id"), _time(snapshot.get("began")), _time(backup)))  # fmt: skip
+    if clone.get("completed"):
+        took = in_words(seconds_of(clone["completed"]) - seconds_of(clone["started"])) if clone.get("started") else "?"
+        add("The instance's clone is complete", "t40_wait_clone", True, f"{clone.get('state')} at {_time(clone['completed'])} after {took}")
+    if with_tokens:
         add("The source's tokens are in place, compared by rows and checksum", "t50_clone_end", tokens.get("verified"),
             "{0:,} rows in {1} tables; the previous ones are in {2}".format(tokens.get("rows", 0), tokens.get("tables"), tokens.get("previous_schema")))  # fmt: skip
+    waited = "No target proxy was started before {0} in place".format("the tokens were" if with_tokens else "the keys were")
     stopped, started = steps["t30_clone_start"]["ended"], steps["t60_start_proxies"]["started"]
     if stopped and steps["t30_clone_start"]["status"] == "done":
         in_place = steps["t50_clone_end" if with_tokens else "t55_keys"]
         kept = not started or bool(in_place["status"] == "done" and in_place["started"] and in_place["started"] <= started)
-        add("No target proxy was started before that", "t30_clone_start", kept,
+        add(waited, "t30_clone_start", kept,
             "down and held since {0}, started from {1}".format(_time(stopped), _time(started)) if started else f"down and held since {_time(stopped)}")  # fmt: skip
     else:
-        add("No target proxy was started before that", "t30_clone_start", None, "")
+        add(waited, "t30_clone_start", None, "")
     keys = evidence["t55_keys"].get("keys") or []
     add("The encryption keys are on every target proxy", "t55_keys", True if steps["t55_keys"]["status"] == "done" else None,
         ", ".join("{0} ({1})".format(key["alias"], key["fingerprint"][:16]) for key in keys)
@@ -144,9 +149,6 @@ def _checks(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str]
         add("The clone is readable, and only through a proxy", "t90_verify", proven, "; ".join([text] + list(verify.get("failures") or [])))
     else:
         add("The clone is readable, and only through a proxy", "t90_verify", False if steps["t90_verify"]["status"] == "failed" else None, "see what is open")
-    if clone.get("completed"):
-        took = in_words(seconds_of(clone["completed"]) - seconds_of(clone["started"])) if clone.get("started") else "?"
-        add("The instance's clone is complete", "t40_wait_clone", True, f"{clone.get('state')} at {_time(clone['completed'])} after {took}")
     return checks
 
 

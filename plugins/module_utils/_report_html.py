@@ -166,7 +166,7 @@ def _between(began: str, ended: str) -> float:
 
 # -- the timeline ----------------------------------------------------------------------------------------------
 
-WIDTH, LEFT, RIGHT = 960.0, 120.0, 948.0
+WIDTH, LEFT, RIGHT = 960.0, 128.0, 948.0
 ROW, HEAD, PAD = 27.0, 54.0, 4.0
 CHARACTER = 6.6  # generous width of a character of a label, so that labels never meet whatever the font
 GAP = 84.0  # width of a stretch of time that is shortened because nothing begins or ends in it
@@ -340,7 +340,7 @@ def _timeline(report: Report) -> str:
         f'<title id="svg-title">Timeline of the clone {escape(report["clone_number"])}</title>'
         f'<desc id="svg-desc">{escape(sentence)} The table of steps below has the same with its times.</desc>\n'
         f"{''.join(below)}\n{''.join(bodies)}\n{''.join(labels)}\n</svg></div>\n"
-        f'<figcaption><ul class="legend">{legend}</ul><p>Planned against actual, in UTC.{note} The same <a href="#steps">as a table</a>.</p></figcaption>\n</figure>\n</section>'
+        f'<figcaption><ul class="legend">{legend}</ul><p>{"Planned against actual" if "planned" in used else "Times"}, in UTC.{note} The same <a href="#steps">as a table</a>.</p></figcaption>\n</figure>\n</section>'
     )
 
 
@@ -377,11 +377,11 @@ def _draw(bar: _Bar, extent: t.Tuple[float, float, float, str], scale: _Scale, t
 
 LIGHT = (
     "--page:#f6f7f9;--sheet:#fff;--text:#1c2128;--muted:#545d68;--line:#d5dae0;--ok:#1a7f4b;--bad:#b3261e;--wait:#8a5a00;--clone:#4d6f9e;"
-    "--lane:#f3f5f8;--outage:#fbe9e4;--outage-line:#b3261e;--gap:#e6eaf0;--link:#0a58b5;--ok-soft:#e5f4ec;--bad-soft:#fcebe9;--wait-soft:#fdf3dc;--none-soft:#eef0f3;"
+    "--lane:#f3f5f8;--outage:#fdf1ee;--outage-line:#b3261e;--gap:#e6eaf0;--link:#0a58b5;--ok-soft:#e5f4ec;--bad-soft:#fcebe9;--wait-soft:#fdf3dc;--none-soft:#eef0f3;"
 )
 DARK = (
     "--page:#0e1216;--sheet:#161b21;--text:#e8ebee;--muted:#a8b1bb;--line:#343c46;--ok:#57c98d;--bad:#ff9389;--wait:#f2bd4b;--clone:#8db4e6;"
-    "--lane:#1b2129;--outage:#3b2322;--outage-line:#ff9389;--gap:#2a323c;--link:#8cc2ff;--ok-soft:#16301f;--bad-soft:#3b1f1d;--wait-soft:#352a12;--none-soft:#252c35;"
+    "--lane:#1b2129;--outage:#2c1e20;--outage-line:#ff9389;--gap:#2a323c;--link:#8cc2ff;--ok-soft:#16301f;--bad-soft:#3b1f1d;--wait-soft:#352a12;--none-soft:#252c35;"
 )
 STYLE = f"""
 :root{{color-scheme:light dark;{LIGHT}}}
@@ -405,7 +405,7 @@ section[aria-labelledby=summary]{{padding:0;overflow:hidden}}
 .facts div{{flex:1 1 165px;padding:12px 18px;background:var(--sheet)}}
 dt{{color:var(--muted);font-size:13px}}dd{{margin:0}}dd b{{display:block;font-size:20px;font-weight:650}}dd span{{color:var(--muted);font-size:13px}}
 .open{{border-left:5px solid var(--wait)}}.bad~main .open{{border-left-color:var(--bad)}}
-.open ul{{margin:0;padding-left:20px}}.open li{{margin:4px 0;overflow-wrap:anywhere}}
+.open ul{{margin:0;padding-left:20px}}.open li{{margin:4px 0;overflow-wrap:anywhere}}.open code{{display:block;padding:5px 10px;margin:3px 0 8px}}
 code,pre{{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}
 code{{background:var(--none-soft);padding:1px 5px;border-radius:4px}}pre{{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0 0}}
 details{{margin-top:4px}}summary{{cursor:pointer;color:var(--link)}}a{{color:var(--link)}}
@@ -432,7 +432,7 @@ footer{{padding-bottom:32px;color:var(--muted);font-size:13px}}footer p{{margin:
 body{{font-size:8.5pt;line-height:1.25}}header,main,footer{{max-width:none;padding:0}}
 h1{{font-size:14pt;margin:0 0 4px}}h2{{font-size:10pt;margin:0 0 3px}}h3{{font-size:8.5pt;margin:3px 0 0}}.run,footer,dt,dd span,figcaption{{font-size:7.5pt}}
 .result{{padding:4px 8px}}.result strong{{font-size:10pt}}section{{margin:6px 0;padding:5px 8px;break-inside:avoid}}
-.facts div{{padding:4px 8px;flex-basis:100px}}dd b{{font-size:11pt}}.open li{{margin:1px 0}}code,pre{{font-size:7.5pt}}details{{display:none}}
+.facts div{{padding:4px 8px;flex-basis:100px}}dd b{{font-size:11pt}}.open li{{margin:1px 0}}code,pre{{font-size:7.5pt}}.open code{{padding:1px 5px;margin:1px 0}}details{{display:none}}
 .scroll{{overflow:visible}}.timeline{{min-width:0;max-height:92mm}}
 table{{font-size:7.5pt}}th,td{{padding:1.5px 6px 1.5px 0}}thead th,.badge,tbody th span{{font-size:7.5pt}}.badge{{padding:0 5px}}.steps tbody th span{{display:inline;margin-left:4px}}
 figcaption{{margin-top:3px}}

@@ -97,6 +97,8 @@ def stamp_of(seconds: float) -> str:
 
 def in_words(seconds: float) -> str:
     """Return a duration such as C(9 h 5 min), by its two largest units."""
+    if seconds < 9.95:
+        return "{0:.1f} s".format(seconds).replace(".0 s", " s")
     whole = int(round(seconds))
     if whole < 60:
         return f"{whole} s"
