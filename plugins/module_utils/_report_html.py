@@ -336,7 +336,7 @@ def _timeline(report: Report) -> str:
     note = " Where nothing begins or ends for long, the axis is shortened; the length stands below it." if scale.gaps else ""
     return (
         '<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n<figure>\n<div class="scroll" role="region" aria-labelledby="timeline" tabindex="0">'
-        f'<svg class="timeline" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-labelledby="svg-title svg-desc">'
+        f'<svg class="timeline" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-labelledby="svg-title" aria-describedby="svg-desc">'
         f'<title id="svg-title">Timeline of the clone {escape(report["clone_number"])}</title>'
         f'<desc id="svg-desc">{escape(sentence)} The table of steps below has the same with its times.</desc>\n'
         f"{''.join(below)}\n{''.join(bodies)}\n{''.join(labels)}\n</svg></div>\n"
