@@ -128,12 +128,13 @@ def _step_table(report: Report) -> str:
         # What has not happened stays where it is on the timeline.
         last = seconds_of(step["started"]) if step["started"] else last
         kind, word = STATES[step["status"]]
+        began = max(step["started"], report["outage"]["began"]) if step["id"] == "t30_clone_start" and report["outage"]["began"] else step["started"]
         if len(step["attempts"]) > 1:
             word += ", {0} attempts".format(len(step["attempts"]))
-        took = in_words(_between(step["started"], step["ended"])) if step["started"] and step["ended"] else "–"
+        took = in_words(_between(began, step["ended"])) if began and step["ended"] else "–"
         rows.append((last, "<tr><th scope=\"row\">{0} <span>{1}</span></th><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}</td><td>{6}</td><td>{7}</td></tr>\n".format(
             escape(step["id"].replace("_", " ")), escape(step["title"]), names[step["lane"]], clock((step["planned"] or {}).get("start")),
-            clock(step["started"]), clock(step["ended"]), took, _badge((kind, word)))))  # fmt: skip
+            clock(began), clock(step["ended"]), took, _badge((kind, word)))))  # fmt: skip
     body = "".join(row for _time, row in sorted(rows, key=lambda pair: pair[0]))
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Step", "Where", "Planned", "Began", "Ended", "Took", "State"))
     return (
@@ -229,7 +230,7 @@ class _Scale:
         while len(short) < min(MAX_GAPS, len(lengths) - 1):
             rest = [index for index in range(len(lengths)) if index not in short]
             longest = max(rest, key=lambda index: lengths[index])
-            if lengths[longest] < 120 or lengths[longest] < 0.4 * sum(lengths[index] for index in rest):
+            if lengths[longest] < 600 or lengths[longest] < 0.25 * sum(lengths[index] for index in rest):
                 break
             short.add(longest)
         linear = sum(length for index, length in enumerate(lengths) if index not in short)
@@ -376,7 +377,7 @@ def _draw(bar: _Bar, extent: t.Tuple[float, float, float, str], scale: _Scale, t
 
 
 LIGHT = (
-    "--page:#f6f7f9;--sheet:#fff;--text:#1c2128;--muted:#545d68;--line:#d5dae0;--ok:#1a7f4b;--bad:#b3261e;--wait:#8a5a00;--clone:#4d6f9e;"
+    "--page:#f6f7f9;--sheet:#fff;--text:#1c2128;--muted:#545d68;--line:#d5dae0;--ok:#146c3f;--bad:#b3261e;--wait:#8a5a00;--clone:#4d6f9e;"
     "--lane:#f3f5f8;--outage:#fdf1ee;--outage-line:#b3261e;--gap:#e6eaf0;--link:#0a58b5;--ok-soft:#e5f4ec;--bad-soft:#fcebe9;--wait-soft:#fdf3dc;--none-soft:#eef0f3;"
 )
 DARK = (
@@ -429,12 +430,12 @@ footer{{padding-bottom:32px;color:var(--muted);font-size:13px}}footer p{{margin:
 @media print{{
 :root{{color-scheme:light;{LIGHT}--page:#fff}}
 *{{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
-body{{font-size:8.5pt;line-height:1.25}}header,main,footer{{max-width:none;padding:0}}
-h1{{font-size:14pt;margin:0 0 4px}}h2{{font-size:10pt;margin:0 0 3px}}h3{{font-size:8.5pt;margin:3px 0 0}}.run,footer,dt,dd span,figcaption{{font-size:7.5pt}}
-.result{{padding:4px 8px}}.result strong{{font-size:10pt}}section{{margin:6px 0;padding:5px 8px;break-inside:avoid}}
-.facts div{{padding:4px 8px;flex-basis:100px}}dd b{{font-size:11pt}}.open li{{margin:1px 0}}code,pre{{font-size:7.5pt}}.open code{{padding:1px 5px;margin:1px 0}}details{{display:none}}
-.scroll{{overflow:visible}}.timeline{{min-width:0;max-height:92mm}}
-table{{font-size:7.5pt}}th,td{{padding:1.5px 6px 1.5px 0}}thead th,.badge,tbody th span{{font-size:7.5pt}}.badge{{padding:0 5px}}.steps tbody th span{{display:inline;margin-left:4px}}
+body{{font-size:7.5pt;line-height:1.25}}header,main,footer{{max-width:none;padding:0}}
+h1{{font-size:13pt;margin:0 0 3px}}h2{{font-size:9pt;margin:0 0 2px}}h3{{font-size:7.5pt;margin:2px 0 0}}.run,footer,dt,dd span,figcaption,code,pre{{font-size:7pt}}
+.result{{padding:3px 8px}}.result strong{{font-size:9pt}}section{{margin:5px 0;padding:4px 8px;break-inside:avoid}}
+.facts div{{padding:3px 8px;flex-basis:90px}}dd b{{font-size:10pt}}.open li{{margin:1px 0}}.open code{{display:inline;padding:0 3px;margin:0}}.open ul{{padding-left:14px}}details{{display:none}}
+.scroll{{overflow:visible}}.timeline{{min-width:0;max-height:74mm}}.open~section .timeline{{max-height:58mm}}
+table,thead th,.badge,tbody th span{{font-size:6.8pt}}th,td{{padding:.6px 6px .6px 0;line-height:1.2}}.badge{{padding:0 5px}}.steps tbody th span{{display:inline;margin-left:4px}}
 figcaption{{margin-top:3px}}
 }}
 """
