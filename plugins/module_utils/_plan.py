@@ -144,7 +144,7 @@ def _playbook(facts: Facts) -> t.Dict[str, str]:
         return {"name": prefix + "clone_without_encrypted_data", "reason": "the target keeps its own keys."}
     needed = facts["tokens_needed"]
     if needed is None:
-        return {"name": prefix + "clone_with_tokenization", "reason": "what is encrypted on the source could not be read, and this one is right in any case."}
+        return {"name": prefix + "clone_with_tokenization", "reason": "it is right in any case; whether anything on the source needs tokens was not looked at."}
     if needed:
         return {"name": prefix + "clone_with_tokenization", "reason": "tokens are needed by {}.".format(", ".join(needed))}
     return {"name": prefix + "clone_same_key", "reason": "no value of the source needs a token."}

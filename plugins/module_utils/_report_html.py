@@ -13,7 +13,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline im
 
 Report = t.Dict[str, t.Any]
 
-SHORT = 480  # characters of an error that stand in the open; the rest unfolds
+SHORT = 320  # characters of an error that stand in the open; the rest unfolds
 HEADLINES = {
     "green": ("ok", "Green", "The clone is verified and in service."),
     "red": ("bad", "Red", "The run stopped."),
@@ -300,12 +300,16 @@ def _timeline(report: Report) -> str:
     for number, (lane, title) in enumerate(LANES):
         rows, drawn = _Rows(), [bar for bar in bars if bar.lane == lane]
         placed = [(bar, _extent(bar, scale)) for bar in drawn]
-        numbers = [rows.place(extent[0], extent[1]) for bar, extent in placed]
+        numbers = {}  # type: t.Dict[str, int]
+        for name in [bar.name for bar in drawn]:
+            if name not in numbers:  # all attempts of a step lie in one row
+                extents = [extent for bar, extent in placed if bar.name == name]
+                numbers[name] = rows.place(min(extent[0] for extent in extents), max(extent[1] for extent in extents))
         height = max(len(rows.taken), 1) * ROW + 2 * PAD
         below.append(f'<rect class="lane{number % 2}" x="0" y="{top:.1f}" width="{WIDTH:.0f}" height="{height:.1f}"/>')
         labels.append(f'<text class="lane" x="10" y="{top + PAD + 15:.1f}">{title}</text>')
-        for (bar, extent), row in zip(placed, numbers):
-            body, label = _draw(bar, extent, scale, top + PAD + row * ROW)
+        for bar, extent in placed:
+            body, label = _draw(bar, extent, scale, top + PAD + numbers[bar.name] * ROW)
             bodies.append(body)
             labels.append(label)
         top += height
@@ -328,7 +332,7 @@ def _timeline(report: Report) -> str:
             labels.append(f'<text class="tick-text" text-anchor="middle" x="{max(place, 34):.1f}" y="{HEAD - 26:.1f}">{date}</text>')
             shown, right = date, place + 40
     height = top + (20 if scale.gaps else 4)
-    sentence = " ".join("{0}: {1}{2}.".format(title, ", ".join(bar.name for bar in bars if bar.lane == lane and bar.labelled) or "nothing", "") for lane, title in LANES)
+    sentence = " ".join("{0}: {1}.".format(title, ", ".join(bar.name for bar in bars if bar.lane == lane and bar.labelled) or "nothing") for lane, title in LANES)
     keys = [("ok", "done"), ("bad", "failed"), ("wait", "not ended or waiting"), ("clone", "instance and databases by themselves"), ("planned", "planned"), ("outage", "out of service")]
     used = {bar.kind for bar in bars} | {"planned" for bar in bars if bar.planned} | ({"outage"} if "began" in outage else set())
     legend = "".join(
