@@ -23,4 +23,4 @@ def test_it_plans_without_a_journal_and_leaves_none_behind(run_module, tmp_path)
 
 def test_a_time_that_cannot_be_read_is_refused(run_module, tmp_path):
     result = run_module("clone_plan_info", arguments(tmp_path, planned_start="tomorrow"))
-    assert result.failed and "'tomorrow' cannot be read. Write it in UTC" in result["msg"]
+    assert result.failed and "'tomorrow': cannot be read. Write it in UTC" in result["msg"]
