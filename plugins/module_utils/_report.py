@@ -117,22 +117,23 @@ def _checks(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str]
     if with_tokens:
         snapshot = evidence["t35_stage"].get("snapshot") or {}
         backup = (evidence["t35_stage"].get("clone") or {}).get("backup_completed")
-        known = bool(snapshot.get("began") and backup)
-        add("The tokens are younger than the instance backup", "t35_stage", seconds_of(snapshot["began"]) >= seconds_of(backup) if known else None,
+        younger = seconds_of(snapshot["began"]) >= seconds_of(backup) if snapshot.get("began") and backup else None
+        add("The tokens are younger than the instance backup", "t35_stage", younger,
             "snapshot {0} began {1}, the backup had ended {2}".format(snapshot.get("id"), _time(snapshot.get("began")), _time(backup)))  # fmt: skip
     if clone.get("completed"):
         took = in_words(seconds_of(clone["completed"]) - seconds_of(clone["started"])) if clone.get("started") else "?"
         add("The instance's clone is complete", "t40_wait_clone", True, f"{clone.get('state')} at {_time(clone['completed'])} after {took}")
     if with_tokens:
-        add("The source's tokens are in place, compared by rows and checksum", "t50_clone_end", tokens.get("verified"),
-            "{0:,} rows in {1} tables; the previous ones are in {2}".format(tokens.get("rows", 0), tokens.get("tables"), tokens.get("previous_schema")))  # fmt: skip
+        add("The source's tokens are in place, by rows and checksum", "t50_clone_end", tokens.get("verified"),
+            "{0:,} rows in {1} tables; the previous ones are in {2}".format(
+                tokens.get("rows", 0), tokens.get("tables"), tokens.get("previous_schema")))  # fmt: skip
     waited = "No target proxy was started before {0} in place".format("the tokens were" if with_tokens else "the keys were")
     stopped, started = steps["t30_clone_start"]["ended"], steps["t60_start_proxies"]["started"]
     if stopped and steps["t30_clone_start"]["status"] == "done":
         in_place = steps["t50_clone_end" if with_tokens else "t55_keys"]
         kept = not started or bool(in_place["status"] == "done" and in_place["started"] and in_place["started"] <= started)
         add(waited, "t30_clone_start", kept,
-            "down and held since {0}, started from {1}".format(_time(stopped), _time(started)) if started else f"down and held since {_time(stopped)}")  # fmt: skip
+            f"down and held since {_time(stopped)}" + (f", started from {_time(started)}" if started else ""))  # fmt: skip
     else:
         add(waited, "t30_clone_start", None, "")
     keys = evidence["t55_keys"].get("keys") or []
@@ -190,8 +191,9 @@ def _way_out(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str
     if report["result"] in ("green", "rolled_back", "abandoned") or not report["opened"]:
         return []
     number = " -e edge_clone_number={0}".format(report["clone_number"])
+    back = f"ansible-playbook {COLLECTION}roll_back_clone{number} -e edge_confirm_target={report['target']}"
     if report["result"] == "rolling_back":
-        return [{"why": "Go on with going back", "command": f"ansible-playbook {COLLECTION}roll_back_clone{number} -e edge_confirm_target={report['target']}"}]
+        return [{"why": "Go on with going back", "command": back}]
     options = steps["t00_preflight"]["evidence"].get("options") or {}
     playbook = ("clone_without_encrypted_data" if options.get("encryption") == "preserved_key"
                 else "clone_with_tokenization" if options.get("tokenization", True) else "clone_same_key")  # fmt: skip
@@ -201,5 +203,5 @@ def _way_out(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str
     }]  # fmt: skip
     if steps["t30_clone_start"]["status"] != "not_run":
         ways.append({"why": "Make the target safe until then", "command": f"ansible-playbook {COLLECTION}make_safe{number}"})
-        ways.append({"why": "Go back, after the clone was rolled back on the instance", "command": f"ansible-playbook {COLLECTION}roll_back_clone{number} -e edge_confirm_target={report['target']}"})
+        ways.append({"why": "Go back, after the clone was rolled back on the instance", "command": back})
     return ways

@@ -23,7 +23,13 @@ HEADLINES = {
     "rolled_back": ("ok", "Rolled back", "The target is as before the clone."),
     "not_begun": ("wait", "Not begun", "The journal knows nothing of this run."),
 }
-STATES = {"done": ("ok", "done"), "failed": ("bad", "failed"), "started": ("wait", "not ended"), "waiting": ("wait", "waits for a person"), "not_run": ("none", "not run")}
+STATES = {
+    "done": ("ok", "done"),
+    "failed": ("bad", "failed"),
+    "started": ("wait", "not ended"),
+    "waiting": ("wait", "waits for a person"),
+    "not_run": ("none", "not run"),
+}
 RESULTS = {"passed": ("ok", "passed"), "failed": ("bad", "failed"), "not_known": ("none", "not known")}
 MARKS = {"ok": "✓", "bad": "✕", "wait": "…", "none": "–"}
 
@@ -31,6 +37,7 @@ MARKS = {"ok": "✓", "bad": "✕", "wait": "…", "none": "–"}
 def render(report: Report) -> str:
     """Return the report as HTML. Every value in it is escaped."""
     kind, word, says = HEADLINES[report["result"] if report["opened"] else "not_begun"]
+    safety = report["safety"] if kind != "ok" else ""
     title = "Clone {0} over {1}".format(report["clone_number"], report["target"])
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -38,15 +45,15 @@ def render(report: Report) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>{escape(title)}: {word.lower()}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f'<header class="{kind}">\n<p class="run">Edge Encryption clone report</p>\n<h1>{escape(title)}</h1>',
-        f'<p class="result"><span class="mark" aria-hidden="true">{MARKS[kind]}</span> <strong>{word}</strong> <span>{says} {escape(report["safety"] if kind != "ok" else "")}</span></p>',
+        f'<p class="result"><span class="mark" aria-hidden="true">{MARKS[kind]}</span> <strong>{word}</strong> <span>{says} {escape(safety)}</span></p>',
         "</header>\n<main>",
         _summary(report),
         _open(report),
         _timeline(report),
         _check_table(report),
         _step_table(report),
-        "</main>\n<footer><p>Made from the journal of the run {} alone. All times are UTC. The complete evidence is in the JSON report beside this file.</p></footer>".format(
-            escape(report["run_id"])),
+        f"</main>\n<footer><p>Made from the journal of the run {escape(report['run_id'])} alone. All times are UTC.",
+        "The complete evidence is in the JSON report beside this file.</p></footer>",
         "</body>\n</html>\n",
     ]  # fmt: skip
     return "\n".join(part for part in parts if part)
@@ -60,7 +67,8 @@ def _summary(report: Report) -> str:
     outage, clone, tokens, signatures, verify = (report[name] for name in ("outage", "clone", "token_db", "signatures", "verify"))
     facts = []  # type: t.List[t.Tuple[str, str, str]]
     if outage["began"] and outage["ended"]:
-        facts.append(("Outage", in_words(_between(outage["began"], outage["ended"])), f"{clock(outage['began'])} to {clock(outage['ended'])}{_planned_outage(outage)}"))
+        when = f"{clock(outage['began'])} to {clock(outage['ended'])}{_planned_outage(outage)}"
+        facts.append(("Outage", in_words(_between(outage["began"], outage["ended"])), when))
     elif outage["began"]:
         facts.append(("Outage", "not over", f"since {clock(outage['began'])}{_planned_outage(outage)}"))
     else:
@@ -111,7 +119,8 @@ def _check_table(report: Report) -> str:
             escape(check["check"]), _badge(RESULTS[check["result"]]), _long(check["evidence"]) or "–", escape(check["step"][:3]))
         for check in report["checks"])  # fmt: skip
     return (
-        '<section aria-labelledby="checks">\n<h2 id="checks">Checks</h2>\n<div class="scroll" role="region" aria-labelledby="checks" tabindex="0"><table>\n<thead><tr>'
+        '<section aria-labelledby="checks">\n<h2 id="checks">Checks</h2>\n'
+        '<div class="scroll" role="region" aria-labelledby="checks" tabindex="0"><table>\n<thead><tr>'
         '<th scope="col">Check</th><th scope="col">Result</th><th scope="col">Evidence</th><th scope="col">Step</th></tr></thead>\n'
         f"<tbody>{rows}</tbody>\n</table></div>\n</section>"
     )
@@ -120,9 +129,8 @@ def _check_table(report: Report) -> str:
 def _step_table(report: Report) -> str:
     clock, names, rows = _Clock(report), dict(LANES), []
     for bar in _clone_bars(report):
-        rows.append((bar.start, "<tr class=\"clone\"><th scope=\"row\">{0}</th><td>{1}</td><td>–</td><td>{2}</td><td>{3}</td><td>{4}</td><td>–</td></tr>\n".format(
-            escape(bar.name), names[bar.lane], clock(stamp_of(bar.start)), clock(stamp_of(bar.end)) if bar.end else "–",
-            in_words(bar.end - bar.start) if bar.end else "–")))  # fmt: skip
+        cells = [clock(stamp_of(bar.start)), clock(stamp_of(bar.end)) if bar.end else "–", in_words(bar.end - bar.start) if bar.end else "–"]
+        rows.append((bar.start, _row("clone", escape(bar.name), names[bar.lane], "–", *cells, "–")))
     last = 0.0
     for step in report["steps"]:
         # What has not happened stays where it is on the timeline.
@@ -132,15 +140,19 @@ def _step_table(report: Report) -> str:
         if len(step["attempts"]) > 1:
             word += ", {0} attempts".format(len(step["attempts"]))
         took = in_words(_between(began, step["ended"])) if began and step["ended"] else "–"
-        rows.append((last, "<tr><th scope=\"row\">{0} <span>{1}</span></th><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}</td><td>{6}</td><td>{7}</td></tr>\n".format(
-            escape(step["id"].replace("_", " ")), escape(step["title"]), names[step["lane"]], clock((step["planned"] or {}).get("start")),
-            clock(began), clock(step["ended"]), took, _badge((kind, word)))))  # fmt: skip
+        name = f"{escape(step['id'].replace('_', ' '))} <span>{escape(step['title'])}</span>"
+        planned = clock((step["planned"] or {}).get("start"))
+        rows.append((last, _row("step", name, names[step["lane"]], planned, clock(began), clock(step["ended"]), took, _badge((kind, word)))))
     body = "".join(row for _time, row in sorted(rows, key=lambda pair: pair[0]))
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Step", "Where", "Planned", "Began", "Ended", "Took", "State"))
     return (
         '<section aria-labelledby="steps">\n<h2 id="steps">Steps</h2>\n<div class="scroll" role="region" aria-labelledby="steps" tabindex="0">'
         f'<table class="steps">\n<thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody>\n</table></div>\n</section>'
     )
+
+
+def _row(kind: str, name: str, *cells: str) -> str:
+    return f'<tr class="{kind}"><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
 
 
 def _badge(state: t.Tuple[str, str]) -> str:
@@ -172,6 +184,15 @@ ROW, HEAD, PAD = 27.0, 54.0, 4.0
 CHARACTER = 6.6  # generous width of a character of a label, so that labels never meet whatever the font
 GAP = 84.0  # width of a stretch of time that is shortened because nothing begins or ends in it
 MAX_GAPS = 4
+KEYS = (
+    ("ok", "done"),
+    ("bad", "failed"),
+    ("wait", "not ended or waiting"),
+    ("clone", "instance and databases by themselves"),
+    ("planned", "planned"),
+    ("outage", "out of service"),
+)
+TICKS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
 class _Bar(t.NamedTuple):
@@ -256,7 +277,7 @@ class _Scale:
         ticks, right = [], 0.0
         for begin, end in self.stretches:
             room = max(self(end) - self(begin), 1.0)
-            steps = [step for step in (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400) if (end - begin) / step * 74 <= room]
+            steps = [step for step in TICKS if (end - begin) / step * 74 <= room]
             step = steps[0] if steps else 86400
             moments = [begin] + [moment for moment in _multiples(begin, end, step) if self(moment) - self(begin) > 64]
             for moment in moments:
@@ -319,7 +340,8 @@ def _timeline(report: Report) -> str:
         wide = len(over) * CHARACTER
         at = min(left, RIGHT - wide)
         below.append(f'<rect class="outage" x="{left:.1f}" y="{HEAD - 6:.1f}" width="{max(right - left, 2):.1f}" height="{top - HEAD + 6:.1f}"/>')
-        labels.append(f'<path class="outage-line" d="M{left:.1f} {HEAD - 6:.1f}H{max(right, left + 2):.1f}"/><text class="outage-text" x="{at:.1f}" y="11">{over}</text>')
+        labels.append(f'<path class="outage-line" d="M{left:.1f} {HEAD - 6:.1f}H{max(right, left + 2):.1f}"/>')
+        labels.append(f'<text class="outage-text" x="{at:.1f}" y="11">{over}</text>')
     for left, length in scale.gaps:
         below.append(f'<rect class="gap" x="{left + 6:.1f}" y="{HEAD:.1f}" width="{GAP - 12:.1f}" height="{top - HEAD:.1f}"/>')
         labels.append(f'<text class="gap-text" text-anchor="middle" x="{left + GAP / 2:.1f}" y="{top + 14:.1f}">{in_words(length)}</text>')
@@ -332,21 +354,27 @@ def _timeline(report: Report) -> str:
             labels.append(f'<text class="tick-text" text-anchor="middle" x="{max(place, 34):.1f}" y="{HEAD - 26:.1f}">{date}</text>')
             shown, right = date, place + 40
     height = top + (20 if scale.gaps else 4)
-    sentence = " ".join("{0}: {1}.".format(title, ", ".join(bar.name for bar in bars if bar.lane == lane and bar.labelled) or "nothing") for lane, title in LANES)
-    keys = [("ok", "done"), ("bad", "failed"), ("wait", "not ended or waiting"), ("clone", "instance and databases by themselves"), ("planned", "planned"), ("outage", "out of service")]
+    named = {lane: ", ".join(bar.name for bar in bars if bar.lane == lane and bar.labelled) or "nothing" for lane, _title in LANES}
+    sentence = " ".join(f"{title}: {named[lane]}." for lane, title in LANES)
     used = {bar.kind for bar in bars} | {"planned" for bar in bars if bar.planned} | ({"outage"} if "began" in outage else set())
-    legend = "".join(
-        f'<li><svg width="22" height="9" aria-hidden="true" focusable="false"><rect class="bar {kind}" x="0.5" y="{3 if kind == "planned" else 0.5}" width="21" height="{3 if kind == "planned" else 8}"/></svg> {says}</li>'
-        for kind, says in keys if kind in used)  # fmt: skip
+    legend = "".join(_key(kind, says) for kind, says in KEYS if kind in used)
     note = " Where nothing begins or ends for long, the axis is shortened; the length stands below it." if scale.gaps else ""
     return (
-        '<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n<figure>\n<div class="scroll" role="region" aria-labelledby="timeline" tabindex="0">'
+        '<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n<figure>\n'
+        '<div class="scroll" role="region" aria-labelledby="timeline" tabindex="0">'
         f'<svg class="timeline" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-labelledby="svg-title" aria-describedby="svg-desc">'
         f'<title id="svg-title">Timeline of the clone {escape(report["clone_number"])}</title>'
         f'<desc id="svg-desc">{escape(sentence)} The table of steps below has the same with its times.</desc>\n'
         f"{''.join(below)}\n{''.join(bodies)}\n{''.join(labels)}\n</svg></div>\n"
-        f'<figcaption><ul class="legend">{legend}</ul><p>{"Planned against actual" if "planned" in used else "Times"}, in UTC.{note} The same <a href="#steps">as a table</a>.</p></figcaption>\n</figure>\n</section>'
+        f'<figcaption><ul class="legend">{legend}</ul><p>{"Planned against actual" if "planned" in used else "Times"}, in UTC.{note} '
+        'The same <a href="#steps">as a table</a>.</p></figcaption>\n</figure>\n</section>'
     )
+
+
+def _key(kind: str, says: str) -> str:
+    top, height = (3.0, 3) if kind == "planned" else (0.5, 8)
+    picture = f'<rect class="bar {kind}" x="0.5" y="{top}" width="21" height="{height}"/>'
+    return f'<li><svg width="22" height="9" aria-hidden="true" focusable="false">{picture}</svg> {says}</li>'
 
 
 def _text(bar: _Bar) -> str:
@@ -392,7 +420,8 @@ STYLE = f"""
 :root{{color-scheme:light dark;{LIGHT}}}
 @media (prefers-color-scheme:dark){{:root{{{DARK}}}}}
 *{{box-sizing:border-box}}
-body{{margin:0;background:var(--page);color:var(--text);font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums}}
+body{{margin:0;background:var(--page);color:var(--text);font-variant-numeric:tabular-nums;
+font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}}
 header,main,footer{{max-width:1080px;margin:0 auto;padding:0 24px}}
 header{{padding-top:32px}}
 .run{{margin:0;color:var(--muted);font-size:13px;letter-spacing:.02em}}
@@ -401,7 +430,8 @@ h2{{margin:0 0 10px;font-size:17px;font-weight:650}}
 h3{{margin:12px 0 4px;font-size:14px}}
 .result{{margin:0;padding:12px 16px;border-radius:8px;border-left:5px solid;overflow-wrap:anywhere}}
 .result strong{{font-size:17px;margin-right:6px}}.result .mark{{font-weight:700;margin-right:4px}}
-.ok .result{{background:var(--ok-soft);border-color:var(--ok)}}.bad .result{{background:var(--bad-soft);border-color:var(--bad)}}.wait .result{{background:var(--wait-soft);border-color:var(--wait)}}
+.ok .result{{background:var(--ok-soft);border-color:var(--ok)}}.bad .result{{background:var(--bad-soft);border-color:var(--bad)}}
+.wait .result{{background:var(--wait-soft);border-color:var(--wait)}}
 .ok .result strong,.ok .mark{{color:var(--ok)}}.bad .result strong,.bad .mark{{color:var(--bad)}}.wait .result strong,.wait .mark{{color:var(--wait)}}
 section{{margin:18px 0;padding:16px 18px;background:var(--sheet);border:1px solid var(--line);border-radius:8px}}
 section[aria-labelledby=summary]{{padding:0;overflow:hidden}}
@@ -415,31 +445,41 @@ code,pre{{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}
 code{{background:var(--none-soft);padding:1px 5px;border-radius:4px}}pre{{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0 0}}
 details{{margin-top:4px}}summary{{cursor:pointer;color:var(--link)}}a{{color:var(--link)}}
 :focus-visible{{outline:3px solid var(--link);outline-offset:2px;border-radius:4px}}
-figure{{margin:0}}figcaption{{display:flex;flex-wrap:wrap;justify-content:space-between;gap:4px 24px;margin-top:10px;color:var(--muted);font-size:13px}}figcaption p{{margin:0}}
+figure{{margin:0}}
+figcaption{{display:flex;flex-wrap:wrap;justify-content:space-between;gap:4px 24px;margin-top:10px;color:var(--muted);font-size:13px}}
+figcaption p{{margin:0}}
 .legend{{display:flex;flex-wrap:wrap;gap:4px 16px;margin:0;padding:0;list-style:none}}.legend svg{{vertical-align:-1px}}
 .scroll{{overflow-x:auto}}
 .timeline{{display:block;width:100%;min-width:720px;height:auto}}
 .timeline text{{font-size:11px;fill:var(--text)}}.timeline .lane{{font-weight:600;font-size:12px}}
-.lane0{{fill:var(--lane)}}.lane1{{fill:var(--sheet)}}.outage{{fill:var(--outage)}}.outage-line{{stroke:var(--outage-line);stroke-width:2}}.timeline .outage-text{{fill:var(--outage-line);font-weight:600}}
+.lane0{{fill:var(--lane)}}.lane1{{fill:var(--sheet)}}.outage{{fill:var(--outage)}}.outage-line{{stroke:var(--outage-line);stroke-width:2}}
+.timeline .outage-text{{fill:var(--outage-line);font-weight:600}}
 .gap{{fill:var(--gap);opacity:.6}}.gap-mark{{stroke:var(--muted);stroke-width:1.5;fill:none}}.tick{{stroke:var(--line);stroke-width:1}}
 .timeline .tick-text,.timeline .gap-text{{fill:var(--muted)}}
-.bar.ok{{fill:var(--ok)}}.bar.bad{{fill:var(--bad)}}.bar.wait{{fill:var(--wait)}}.bar.clone{{fill:var(--clone)}}.bar.planned{{fill:var(--muted)}}.bar.outage{{fill:var(--outage);stroke:var(--outage-line)}}.cross{{stroke:var(--bad);stroke-width:2;fill:none}}
-table{{width:100%;border-collapse:collapse;font-size:14px}}th,td{{padding:6px 10px 6px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}}
-tbody tr:last-child>*{{border-bottom:0}}thead th{{color:var(--muted);font-weight:500;font-size:13px}}tbody th{{font-weight:600}}tbody th span{{display:block;color:var(--muted);font-weight:400;font-size:13px}}
+.bar.ok{{fill:var(--ok)}}.bar.bad{{fill:var(--bad)}}.bar.wait{{fill:var(--wait)}}.bar.clone{{fill:var(--clone)}}.bar.planned{{fill:var(--muted)}}
+.bar.outage{{fill:var(--outage);stroke:var(--outage-line)}}.cross{{stroke:var(--bad);stroke-width:2;fill:none}}
+table{{width:100%;border-collapse:collapse;font-size:14px}}
+th,td{{padding:6px 10px 6px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}}
+tbody tr:last-child>*{{border-bottom:0}}thead th{{color:var(--muted);font-weight:500;font-size:13px}}tbody th{{font-weight:600}}
+tbody th span{{display:block;color:var(--muted);font-weight:400;font-size:13px}}
 td{{overflow-wrap:anywhere}}.steps td{{white-space:nowrap}}tr.clone th,tr.clone td{{color:var(--muted);font-weight:400}}
 .badge{{white-space:nowrap;padding:1px 8px;border-radius:9px;font-size:13px}}
-.badge.ok{{color:var(--ok);background:var(--ok-soft)}}.badge.bad{{color:var(--bad);background:var(--bad-soft)}}.badge.wait{{color:var(--wait);background:var(--wait-soft)}}.badge.none{{color:var(--muted);background:var(--none-soft)}}
+.badge.ok{{color:var(--ok);background:var(--ok-soft)}}.badge.bad{{color:var(--bad);background:var(--bad-soft)}}
+.badge.wait{{color:var(--wait);background:var(--wait-soft)}}.badge.none{{color:var(--muted);background:var(--none-soft)}}
 footer{{padding-bottom:32px;color:var(--muted);font-size:13px}}footer p{{margin:0;overflow-wrap:anywhere}}
 @page{{size:A4 portrait;margin:9mm}}
 @media print{{
 :root{{color-scheme:light;{LIGHT}--page:#fff}}
 *{{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 body{{font-size:7.5pt;line-height:1.25}}header,main,footer{{max-width:none;padding:0}}
-h1{{font-size:13pt;margin:0 0 3px}}h2{{font-size:9pt;margin:0 0 2px}}h3{{font-size:7.5pt;margin:2px 0 0}}.run,footer,dt,dd span,figcaption,code,pre{{font-size:7pt}}
+h1{{font-size:13pt;margin:0 0 3px}}h2{{font-size:9pt;margin:0 0 2px}}h3{{font-size:7.5pt;margin:2px 0 0}}
+.run,footer,dt,dd span,figcaption,code,pre{{font-size:7pt}}
 .result{{padding:3px 8px}}.result strong{{font-size:9pt}}section{{margin:5px 0;padding:4px 8px;break-inside:avoid}}
-.facts div{{padding:3px 8px;flex-basis:90px}}dd b{{font-size:10pt}}.open li{{margin:1px 0}}.open code{{display:inline;padding:0 3px;margin:0}}.open ul{{padding-left:14px}}details{{display:none}}
+.facts div{{padding:3px 8px;flex-basis:90px}}dd b{{font-size:10pt}}.open li{{margin:1px 0}}.open code{{display:inline;padding:0 3px;margin:0}}
+.open ul{{padding-left:14px}}details{{display:none}}
 .scroll{{overflow:visible}}.timeline{{min-width:0;max-height:74mm}}.open~section .timeline{{max-height:58mm}}
-table,thead th,.badge,tbody th span{{font-size:6.8pt}}th,td{{padding:.6px 6px .6px 0;line-height:1.2}}.badge{{padding:0 5px}}.steps tbody th span{{display:inline;margin-left:4px}}
+table,thead th,.badge,tbody th span{{font-size:6.8pt}}th,td{{padding:.6px 6px .6px 0;line-height:1.2}}.badge{{padding:0 5px}}
+.steps tbody th span{{display:inline;margin-left:4px}}
 figcaption{{margin-top:3px}}
 }}
 """

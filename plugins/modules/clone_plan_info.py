@@ -75,7 +75,9 @@ options:
     type: dict
     default: {}
   tokens_needed:
-    description: What on the source needs the token database, as RV(edge_encryption.clone.edge_encrypted_data_info#module:tokens_needed). Leave out what is not known.
+    description:
+      - What on the source needs the token database, as RV(edge_encryption.clone.edge_encrypted_data_info#module:tokens_needed).
+      - Left out when that is not known.
     type: list
     elements: str
   missing:
@@ -151,6 +153,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._plan import build_plan
 from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
+
 
 def run(params):
     facts = {name: params[name] for name in (

@@ -33,7 +33,11 @@ class Chromium:
         # DevTools talks over the file descriptors 3 and 4.
         shell = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec unshare --net "$@"'
         self._process = subprocess.Popen(
-            ["bash", "-c", shell, "bash", *command], pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            ["bash", "-c", shell, "bash", *command],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(theirs_in)
         os.close(theirs_out)

@@ -41,7 +41,8 @@ CLIPPED = """(() => {
   for (const one of document.body.querySelectorAll('*')) {
     if (one.closest('.unseen') || !one.checkVisibility() || one instanceof SVGElement) continue;
     const style = getComputedStyle(one);
-    if (style.overflowX === 'hidden' && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1)) found.push(one.outerHTML.slice(0, 80));
+    if (style.overflowX !== 'hidden') continue;
+    if (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1) found.push(one.outerHTML.slice(0, 80));
   }
   const picture = document.querySelector('svg.timeline');
   if (picture) {
@@ -79,6 +80,11 @@ CONTRAST = """(() => {
     found.push([(Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05), node.data.trim().slice(0, 40)]);
   }
   return found;
+})()"""
+
+FOCUSED = """(() => {
+  const one = document.activeElement, style = getComputedStyle(one);
+  return [one.tagName, one.getAttribute('aria-labelledby') || one.getAttribute('href') || '', style.outlineStyle, parseFloat(style.outlineWidth)];
 })()"""
 
 
@@ -187,9 +193,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Chromium
     for _press in range(8):
         for kind in ("keyDown", "keyUp"):
             browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
-        seen.append(browser.evaluate(
-            "(() => { const one = document.activeElement, style = getComputedStyle(one); "
-            "return [one.tagName, one.getAttribute('aria-labelledby') || one.getAttribute('href') || '', style.outlineStyle, parseFloat(style.outlineWidth)]; })()"))  # fmt: skip
+        seen.append(browser.evaluate(FOCUSED))
     reached = {(tag, name) for tag, name, _style, _width in seen}
     assert {("SUMMARY", ""), ("DIV", "timeline"), ("A", "#steps"), ("DIV", "checks"), ("DIV", "steps")} <= reached
     assert all(style == "solid" and width >= 3 for tag, _name, style, width in seen if tag != "BODY")

@@ -27,7 +27,9 @@ def facts(**changes: t.Any) -> t.Dict[str, t.Any]:
             {"name": "edge_target_1", "keys": [], "signature_key": {"alias": "edgesign", "fingerprint": "cc" * 32}},
             {"name": "edge_target_2", "keys": [key], "signature_key": {"alias": "edgesign", "fingerprint": "cc" * 32}},
         ],
-        "records": 14, "database": {"rows": 1800000, "tables": 3, "bytes": 200000000}, "tokens_needed": ["the tokenization pattern SSN"], "missing": [], "runs": [],
+        "records": 14, "database": {"rows": 1800000, "tables": 3, "bytes": 200000000},
+        "tokens_needed": ["the tokenization pattern SSN"], "missing": [],
+        "runs": [],
         **changes,
     }  # fmt: skip
 
@@ -44,8 +46,7 @@ def run(
     closed: bool = True,
 ) -> Run:
     """Return a run whose clone takes C(clone_s) and each step C(step_s); it fails in C(stop_at), or dies there when no error is given."""
-    state: Run = {"run_id": "acmetest/CLN0001234" + text, "target": "acmetest" + text, "clone": "CLN0001234" + text, "opened": None, "closed": None, "result": None,
-                  "finished": False, "steps": {}, "file": "/var/lib/edge_clone/journal/acmetest/CLN0001234/journal.jsonl"}  # fmt: skip
+    state = dict(not_begun(), run_id="acmetest/CLN0001234" + text, target="acmetest" + text, clone="CLN0001234" + text)
     now = seconds_of(START)
     begin = now + wait_s + 4 * step_s
     lead = min(600, wait_s)
@@ -53,7 +54,8 @@ def run(
     clone = {"number": "CLN0001234", "state": "Completed", "source": "acmeprod", "scheduled": stamp_of(begin), "started": stamp_of(begin),
              "backup_started": stamp_of(now - 7200), "backup_completed": stamp_of(now - 3600)}  # fmt: skip
     evidence = {
-        "t00_preflight": {"clone": {"scheduled": stamp_of(begin)}, "source": "acmeprod", "target": "acmetest" + text, "plan": planned, "options": planned["options"]},
+        "t00_preflight": {"clone": {"scheduled": stamp_of(begin)}, "source": "acmeprod", "target": "acmetest" + text,
+                          "plan": planned, "options": planned["options"]},
         "t35_stage": {"clone": clone, "snapshot": {"id": "S1" + text, "rows": rows, "began": stamp_of(now + 20), "ended": stamp_of(now + 24)},
                       "timings": {"load_s": 8.0, "check_s": 2.0}},
         "t40_wait_clone": {"clone": dict(clone, completed=stamp_of(begin + clone_s))},
@@ -91,7 +93,8 @@ def run(
 
 
 def not_begun() -> Run:
-    return {"run_id": "acmetest/CLN9", "target": "acmetest", "clone": "CLN9", "opened": None, "closed": None, "result": None, "finished": False, "steps": {}, "file": "-"}
+    return {"run_id": "acmetest/CLN9", "target": "acmetest", "clone": "CLN9", "opened": None, "closed": None, "result": None, "finished": False,
+            "steps": {}, "file": "-"}  # fmt: skip
 
 
 FAILURE = ("runner: edgeencryption on tokens.test.example.com:3306: 1 other connections are open: edge_proxy@10.0.0.4:35882 (id 19). "

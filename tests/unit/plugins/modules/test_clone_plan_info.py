@@ -9,8 +9,10 @@ def entry(alias, fingerprint, kind="secret_key"):
 
 def arguments(path, **changes):
     return {
-        "path": str(path), "target": "acmetest", "encryption_option": "same_key", "signature_option": "resigned", "source_proxy": "s1", "target_proxies": ["t1"],
-        "keystores": {"s1": [entry("aes128prod", "aa"), entry("edgesign", "bb", "private_key")], "t1": []}, "signing": {"s1": entry("edgesign", "bb")}, **changes,
+        "path": str(path), "target": "acmetest", "encryption_option": "same_key", "signature_option": "resigned",
+        "source_proxy": "s1", "target_proxies": ["t1"],
+        "keystores": {"s1": [entry("aes128prod", "aa"), entry("edgesign", "bb", "private_key")], "t1": []},
+        "signing": {"s1": entry("edgesign", "bb")}, **changes,
     }  # fmt: skip
 
 
