@@ -226,9 +226,8 @@ def _clone_bars(report: Report) -> t.List[_Bar]:
     """What the instances and databases did by themselves, as evidence tells."""
     clone, bars = report["clone"], []
     if clone.get("backup_completed"):
-        end = seconds_of(clone["backup_completed"])
-        start = seconds_of(clone["backup_started"]) if clone.get("backup_started") else end
-        bars.append(_Bar("source_instance", "instance backup", "clone", start, end, None, True))
+        backup = [seconds_of(clone.get("backup_started") or clone["backup_completed"]), seconds_of(clone["backup_completed"])]
+        bars.append(_Bar("source_instance", "instance backup", "clone", backup[0], backup[1], None, True))
     if clone.get("started"):
         end = seconds_of(clone["completed"]) if clone.get("completed") else None
         bars.append(_Bar("target_instance", "the clone", "clone", seconds_of(clone["started"]), end, None, True))
@@ -479,7 +478,7 @@ h1{{font-size:13pt;margin:0 0 3px}}h2{{font-size:9pt;margin:0 0 2px}}h3{{font-si
 .open ul{{padding-left:14px}}details{{display:none}}
 .scroll{{overflow:visible}}.timeline{{min-width:0;max-height:74mm}}.open~section .timeline{{max-height:58mm}}
 table,thead th,.badge,tbody th span{{font-size:6.8pt}}th,td{{padding:.6px 6px .6px 0;line-height:1.2}}.badge{{padding:0 5px}}
-.steps tbody th span{{display:inline;margin-left:4px}}
+.steps tbody th span{{display:inline;margin-left:4px}}tbody th{{white-space:nowrap}}
 figcaption{{margin-top:3px}}
 }}
 """
