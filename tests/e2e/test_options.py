@@ -128,8 +128,9 @@ def up(proxy: Row) -> bool:
 
 
 def test_encrypted_data_in_the_clone_is_refused_and_named(plain: Bench) -> None:
-    before = plain.world()
     schedule(plain, PRESERVED_KEY, "copied_key", without=["u_contract"])
+    plain.wait_until_scheduled()
+    before = plain.world()
     refused = plain.run(playbook=PRESERVED_KEY)
     assert refused.returncode != 0
     assert "would bring encrypted data" in refused.message and "u_contract.u_notes: the table u_contract is not excluded." in refused.message
@@ -153,6 +154,7 @@ def test_customer_support_must_have_confirmed_what_the_profile_does_not_keep(pla
 
 def test_a_clone_that_needs_tokens_is_refused_without_them(small: Bench) -> None:
     small.schedule()
+    small.wait_until_scheduled()
     before = small.world()
     for playbook, said in ((SAME_KEY, "Take the playbook edge_encryption.clone.clone_with_tokenization"), (PRESERVED_KEY, "the tokenization pattern SSN")):
         small.variables["edge_canaries"] = [{"table": "incident", "field": "short_description"}]
@@ -181,6 +183,13 @@ def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, a
     assert waits.report["open"] and "t30_clone_start waits for a person" in waits.report["open"][0]
     proxies = small.proxies("target")
     if answer == "not":
+        change = {"sys_id": "c" * 32, "number": "CHG1", "state": "-1", "approval": "requested"}
+        small.control("source", "POST", "/raw/change_request", {"rows": [change]})
+        refused = small.run(*number, edge_change_request="CHG1")
+        assert refused.returncode != 0 and "Change request CHG1 is not approved (requested)" in refused.message
+        small.control("source", "POST", "/raw/change_request", {"rows": [dict(change, approval="approved", start_date="2099-01-01 00:00:00")]})
+        refused = small.run(*number, edge_change_request="CHG1")
+        assert refused.returncode != 0 and "begins only at 2099-01-01T00:00:00Z" in refused.message
         late = small.run(*number, edge_not_after="2026-01-31T22:00:00Z")
         assert late.returncode != 0 and "may not begin after 2026-01-31T22:00:00Z" in late.message
         assert all((home / "bin" / "edgeencryption.pid").exists() for home in proxies)
