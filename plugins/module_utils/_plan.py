@@ -114,7 +114,7 @@ def recommend_encryption(options: t.Dict[str, t.Any], keys: t.List[t.Dict[str, t
     if options["encryption"] == "preserved_key":
         return {"option": "preserved_key", "reason": "it was chosen, and is right as long as nothing encrypted is in the clone, which t00 proves."}
     if not keys:
-        return {"option": "manual", "reason": "the source's keystore holds no encryption key; bring those of its file store or key manager by hand."}
+        return {"option": "manual", "reason": "the source has no encryption key in a keystore or file store; bring those of its key manager by hand."}
     states = {state for key in keys for state in key["targets"].values()}
     if "different" in states:
         clashes = sorted({key["alias"] for key in keys if "different" in key["targets"].values()})

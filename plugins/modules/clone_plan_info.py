@@ -62,6 +62,10 @@ options:
     description: For each proxy by its inventory name, the RV(edge_encryption.clone.edge_keystore_info#module:entries) of its keystore.
     type: dict
     default: {}
+  key_files:
+    description: For each proxy with a file store, by its inventory name, the RV(edge_encryption.clone.edge_key_file_info#module:entries).
+    type: dict
+    default: {}
   signing:
     description: For each proxy by its inventory name, the entry of the key that it signs with.
     type: dict
@@ -169,6 +173,7 @@ def run(params):
 
 def proxy(params, name):
     keys = [entry for entry in params["keystores"].get(name) or [] if entry["type"] == "secret_key"]
+    keys += params["key_files"].get(name) or []
     return {"name": name, "keys": keys, "signature_key": params["signing"].get(name) or {}}
 
 
@@ -188,6 +193,7 @@ def main():
             "source_proxy": {"type": "str", "default": ""},
             "target_proxies": {"type": "list", "elements": "str", "default": []},
             "keystores": {"type": "dict", "default": {}},
+            "key_files": {"type": "dict", "default": {}, "no_log": False},
             "signing": {"type": "dict", "default": {}},
             "records": {"type": "int", "default": 0},
             "database": {"type": "dict", "default": {}},

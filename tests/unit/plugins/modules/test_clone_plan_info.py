@@ -23,6 +23,12 @@ def test_it_plans_without_a_journal_and_leaves_none_behind(run_module, tmp_path)
     assert result["plan"]["signature_keys"]["targets"] == {"t1": "missing"}
 
 
+def test_keys_of_a_file_store_count_as_well(run_module, tmp_path):
+    files = {"s1": [{"alias": "aes256file", "fingerprint": "cc", "size": 256}], "t1": [{"alias": "aes256file", "fingerprint": "cc", "size": 256}]}
+    result = run_module("clone_plan_info", arguments(tmp_path, key_files=files))
+    assert {key["alias"]: key["targets"]["t1"] for key in result["plan"]["keys"]} == {"aes128prod": "missing", "aes256file": "same"}
+
+
 def test_a_time_that_cannot_be_read_is_refused(run_module, tmp_path):
     result = run_module("clone_plan_info", arguments(tmp_path, planned_start="tomorrow"))
     assert result.failed and "'tomorrow': cannot be read. Write it in UTC" in result["msg"]
