@@ -409,11 +409,13 @@ def _draw(bar: _Bar, extent: t.Tuple[float, float, float, str], scale: _Scale, t
 
 LIGHT = (
     "--page:#f6f7f9;--sheet:#fff;--text:#1c2128;--muted:#545d68;--line:#d5dae0;--ok:#146c3f;--bad:#b3261e;--wait:#8a5a00;--clone:#4d6f9e;"
-    "--lane:#f3f5f8;--outage:#fdf1ee;--outage-line:#b3261e;--gap:#e6eaf0;--link:#0a58b5;--ok-soft:#e5f4ec;--bad-soft:#fcebe9;--wait-soft:#fdf3dc;--none-soft:#eef0f3;"
+    "--lane:#f3f5f8;--outage:#fdf1ee;--outage-line:#b3261e;--gap:#e6eaf0;--link:#0a58b5;"
+    "--ok-soft:#e5f4ec;--bad-soft:#fcebe9;--wait-soft:#fdf3dc;--none-soft:#eef0f3;"
 )
 DARK = (
     "--page:#0e1216;--sheet:#161b21;--text:#e8ebee;--muted:#a8b1bb;--line:#343c46;--ok:#57c98d;--bad:#ff9389;--wait:#f2bd4b;--clone:#8db4e6;"
-    "--lane:#1b2129;--outage:#2c1e20;--outage-line:#ff9389;--gap:#2a323c;--link:#8cc2ff;--ok-soft:#16301f;--bad-soft:#3b1f1d;--wait-soft:#352a12;--none-soft:#252c35;"
+    "--lane:#1b2129;--outage:#2c1e20;--outage-line:#ff9389;--gap:#2a323c;--link:#8cc2ff;"
+    "--ok-soft:#16301f;--bad-soft:#3b1f1d;--wait-soft:#352a12;--none-soft:#252c35;"
 )
 STYLE = f"""
 :root{{color-scheme:light dark;{LIGHT}}}

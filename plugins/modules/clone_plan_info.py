@@ -192,7 +192,7 @@ def main():
             "runner": {"type": "str", "default": ""},
             "source_proxy": {"type": "str", "default": ""},
             "target_proxies": {"type": "list", "elements": "str", "default": []},
-            "keystores": {"type": "dict", "default": {}},
+            "keystores": {"type": "dict", "default": {}, "no_log": False},
             "key_files": {"type": "dict", "default": {}, "no_log": False},
             "signing": {"type": "dict", "default": {}},
             "records": {"type": "int", "default": 0},
