@@ -128,9 +128,9 @@ def _check_table(report: Report) -> str:
 
 def _step_table(report: Report) -> str:
     clock, names, rows = _Clock(report), dict(LANES), []
-    for bar in _clone_bars(report):
-        cells = [clock(stamp_of(bar.start)), clock(stamp_of(bar.end)) if bar.end else "–", in_words(bar.end - bar.start) if bar.end else "–"]
-        rows.append((bar.start, _row("clone", escape(bar.name), names[bar.lane], "–", *cells, "–")))
+    for strip in _clone_bars(report):
+        cells = [clock(stamp_of(strip.start)), clock(stamp_of(strip.end)) if strip.end else "–", in_words(strip.end - strip.start) if strip.end else "–"]
+        rows.append((strip.start, _row("clone", escape(strip.name), names[strip.lane], "–", *cells, "–")))
     last = 0.0
     for step in report["steps"]:
         # What has not happened stays where it is on the timeline.
@@ -164,7 +164,7 @@ class _Clock:
     """Times of day, with the date where the report spans more than one."""
 
     def __init__(self, report: Report) -> None:
-        self.with_date = len({stamp_of(moment)[:10] for bar in _bars(report) for moment in (bar.start, bar.end) if moment}) > 1
+        self.with_date = len({stamp_of(moment)[:10] for strip in _bars(report) for moment in (strip.start, strip.end) if moment}) > 1
 
     def __call__(self, stamp: t.Optional[str]) -> str:
         if not stamp:
@@ -219,7 +219,7 @@ def _bars(report: Report) -> t.List[_Bar]:
             end = seconds_of(attempt["ended"]) if attempt["ended"] else None
             name = step["id"].replace("_", " ")
             bars.append(_Bar(step["lane"], name, kind, start, None if end is None else max(start, end), span if last else None, last))
-    return sorted(bars, key=lambda bar: bar.start)
+    return sorted(bars, key=lambda strip: strip.start)
 
 
 def _clone_bars(report: Report) -> t.List[_Bar]:
@@ -314,22 +314,22 @@ def _timeline(report: Report) -> str:
     if not bars:
         return ""
     outage = {name: seconds_of(report["outage"][name]) for name in ("began", "ended") if report["outage"][name]}
-    known = [moment for bar in bars for moment in (bar.start, bar.end) + (bar.planned or ()) if moment is not None] + list(outage.values())
+    known = [moment for strip in bars for moment in (strip.start, strip.end) + (strip.planned or ()) if moment is not None] + list(outage.values())
     scale = _Scale(known)
     below, bodies, labels, top = [], [], [], HEAD
     for number, (lane, title) in enumerate(LANES):
-        rows, drawn = _Rows(), [bar for bar in bars if bar.lane == lane]
-        placed = [(bar, _extent(bar, scale)) for bar in drawn]
+        rows, drawn = _Rows(), [strip for strip in bars if strip.lane == lane]
+        placed = [(strip, _extent(strip, scale)) for strip in drawn]
         numbers = {}  # type: t.Dict[str, int]
-        for name in [bar.name for bar in drawn]:
+        for name in [strip.name for strip in drawn]:
             if name not in numbers:  # all attempts of a step lie in one row
-                extents = [extent for bar, extent in placed if bar.name == name]
+                extents = [extent for strip, extent in placed if strip.name == name]
                 numbers[name] = rows.place(min(extent[0] for extent in extents), max(extent[1] for extent in extents))
         height = max(len(rows.taken), 1) * ROW + 2 * PAD
         below.append(f'<rect class="lane{number % 2}" x="0" y="{top:.1f}" width="{WIDTH:.0f}" height="{height:.1f}"/>')
         labels.append(f'<text class="lane" x="10" y="{top + PAD + 15:.1f}">{title}</text>')
-        for bar, extent in placed:
-            body, label = _draw(bar, extent, scale, top + PAD + numbers[bar.name] * ROW)
+        for strip, extent in placed:
+            body, label = _draw(strip, extent, scale, top + PAD + numbers[strip.name] * ROW)
             bodies.append(body)
             labels.append(label)
         top += height
@@ -353,9 +353,9 @@ def _timeline(report: Report) -> str:
             labels.append(f'<text class="tick-text" text-anchor="middle" x="{max(place, 34):.1f}" y="{HEAD - 26:.1f}">{date}</text>')
             shown, right = date, place + 40
     height = top + (20 if scale.gaps else 4)
-    named = {lane: ", ".join(bar.name for bar in bars if bar.lane == lane and bar.labelled) or "nothing" for lane, _title in LANES}
+    named = {lane: ", ".join(strip.name for strip in bars if strip.lane == lane and strip.labelled) or "nothing" for lane, _title in LANES}
     sentence = " ".join(f"{title}: {named[lane]}." for lane, title in LANES)
-    used = {bar.kind for bar in bars} | {"planned" for bar in bars if bar.planned} | ({"outage"} if "began" in outage else set())
+    used = {strip.kind for strip in bars} | {"planned" for strip in bars if strip.planned} | ({"outage"} if "began" in outage else set())
     legend = "".join(_key(kind, says) for kind, says in KEYS if kind in used)
     note = " Where nothing begins or ends for long, the axis is shortened; the length stands below it." if scale.gaps else ""
     return (
@@ -376,34 +376,34 @@ def _key(kind: str, says: str) -> str:
     return f'<li><svg width="22" height="9" aria-hidden="true" focusable="false">{picture}</svg> {says}</li>'
 
 
-def _text(bar: _Bar) -> str:
-    if not bar.labelled:
+def _text(strip: _Bar) -> str:
+    if not strip.labelled:
         return ""
-    took = "not ended" if bar.end is None else in_words(bar.end - bar.start)
-    return f"{bar.name} · {took}" + (" · failed" if bar.kind == "bad" else "")
+    took = "not ended" if strip.end is None else in_words(strip.end - strip.start)
+    return f"{strip.name} · {took}" + (" · failed" if strip.kind == "bad" else "")
 
 
-def _extent(bar: _Bar, scale: _Scale) -> t.Tuple[float, float, float, str]:
+def _extent(strip: _Bar, scale: _Scale) -> t.Tuple[float, float, float, str]:
     """Return how far a bar reaches with its label and its plan, and where the label goes."""
-    left = scale(bar.start)
-    right = max(scale(bar.end) if bar.end is not None else left, left + 3)
-    wide = len(_text(bar)) * CHARACTER
+    left = scale(strip.start)
+    right = max(scale(strip.end) if strip.end is not None else left, left + 3)
+    wide = len(_text(strip)) * CHARACTER
     at, anchor = (left, "start") if left + wide <= RIGHT + 6 else (right, "end")
     low, high = (left, left + wide) if anchor == "start" else (right - wide, right)
-    planned = [scale(moment) for moment in bar.planned or ()]
+    planned = [scale(moment) for moment in strip.planned or ()]
     return min([left, low] + planned), max([right, high] + planned), at, anchor
 
 
-def _draw(bar: _Bar, extent: t.Tuple[float, float, float, str], scale: _Scale, top: float) -> t.Tuple[str, str]:
-    left = scale(bar.start)
-    right = max(scale(bar.end) if bar.end is not None else left, left + 3)
-    body = f'<rect class="bar {bar.kind}" x="{left:.1f}" y="{top + 14:.1f}" width="{right - left:.1f}" height="6" rx="1.5"/>'
-    if bar.planned:
-        begin, end = scale(bar.planned[0]), scale(bar.planned[1])
+def _draw(strip: _Bar, extent: t.Tuple[float, float, float, str], scale: _Scale, top: float) -> t.Tuple[str, str]:
+    left = scale(strip.start)
+    right = max(scale(strip.end) if strip.end is not None else left, left + 3)
+    body = f'<rect class="bar {strip.kind}" x="{left:.1f}" y="{top + 14:.1f}" width="{right - left:.1f}" height="6" rx="1.5"/>'
+    if strip.planned:
+        begin, end = scale(strip.planned[0]), scale(strip.planned[1])
         body += f'<rect class="bar planned" x="{begin:.1f}" y="{top + 22:.1f}" width="{max(end - begin, 3):.1f}" height="2.5"/>'
-    if bar.kind == "bad":
+    if strip.kind == "bad":
         body += f'<path class="cross" d="M{right - 3:.1f} {top + 14:.1f}l6 6m0 -6l-6 6"/>'
-    text = _text(bar)
+    text = _text(strip)
     return body, f'<text class="name" text-anchor="{extent[3]}" x="{extent[2]:.1f}" y="{top + 10:.1f}">{escape(text)}</text>' if text else ""
 
 
