@@ -91,6 +91,7 @@ class Rotation:
         self._types = renamed(JOB_TYPES, settings.job_types, "job_types")
         self._states = _states(settings.states)
         self._sleep = sleep
+        self._restarts = settings.restarts
         self._began = time.monotonic()
 
     def run(self, check: bool) -> t.Dict[str, t.Any]:
@@ -117,8 +118,11 @@ class Rotation:
         if check:
             return dict(result, changed=True)
         execution = self._follow(execution if under_way else self._execute())
-        after = self._scan(keys)
-        failures = self._failures(execution)
+        after, failures = self._scan(keys), self._failures(execution)
+        # A proxy learns of a new default some seconds later. What it encrypted until then is under the old key.
+        while after.under(old) and not failures and self._may_restart():
+            execution = self._follow(self._execute())
+            after, failures = self._scan(keys), self._failures(execution)
         result.update(changed=True, state=execution["state"], done=_number(execution["done"]), total=_number(execution["total"]),
                       seconds=round(time.monotonic() - self._began, 1), remaining=after.under(old), failed_records=failures, usage=after.as_dict())
         self._refuse_unknown(after)
@@ -229,20 +233,18 @@ class Rotation:
     def _follow(self, execution: Row) -> Row:
         """Return the execution when it is done; one that is interrupted is executed again."""
         deadline = time.monotonic() + self.settings.timeout
-        restarts = self.settings.restarts
         while True:
             kind = self._kind(execution)
             self.progress.report("rotating", execution["state"], _number(execution["done"]), _number(execution["total"]) or None)
             if kind == "done":
                 return execution
             if kind == "interrupted":
-                if not restarts:
+                if not self._may_restart():
                     raise EdgeError(
                         self.settings.name, "the job is {} after {} of {} records.".format(execution["state"], execution["done"], execution["total"]),
                         "See that a proxy with both keys is online, then run this again: the job goes on where it stopped.",
                         failed_records=self._failures(execution),
                     )  # fmt: skip
-                restarts -= 1
                 execution = self._execute()
                 continue
             if time.monotonic() >= deadline:
@@ -253,6 +255,10 @@ class Rotation:
                 )  # fmt: skip
             self._sleep(self.settings.poll_interval)
             execution = next(row for row in self._executions(execution["job"]) if row["sys_id"] == execution["sys_id"])
+
+    def _may_restart(self) -> bool:
+        self._restarts -= 1
+        return self._restarts >= 0
 
     def _kind(self, execution: Row) -> str:
         state = _folded(execution["state"])

@@ -85,7 +85,9 @@ options:
     type: float
     default: 10
   restarts:
-    description: How often a job that was interrupted meanwhile is executed again.
+    description:
+      - How often the job is executed again when it was interrupted meanwhile, or when it left values although no record failed, because a proxy had not
+        heard of the new default key yet.
     type: int
     default: 3
   fields:

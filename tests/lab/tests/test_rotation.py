@@ -17,6 +17,7 @@ def admin(rotating, method, path, **values):
     return rotating.node.client("admin").request(method, rotating.node.table(path), json=values or None)
 
 
+@pytest.mark.long
 def test_from_one_key_to_another_and_the_old_one_gone(rotating):
     written = rotating.write(8)
     database = rotating.database
@@ -55,6 +56,7 @@ def test_from_one_key_to_another_and_the_old_one_gone(rotating):
     assert admin(rotating, "DELETE", "sys_encryption_key/" + rotating.keys()[OLD[1]]["sys_id"]).status_code == 403
 
 
+@pytest.mark.long
 def test_a_key_that_goes_too_early_takes_its_values_along(rotating):
     written = rotating.write(2)
     rotating.register(*OWN)
@@ -83,6 +85,7 @@ def test_records_that_fail_are_listed_and_a_later_run_takes_them(rotating):
     assert rotating.stored(OLD[0]) == rotating.stored(OLD[1]) == 0
 
 
+@pytest.mark.long
 def test_a_job_whose_proxy_is_killed_goes_on_where_it_stopped(rotating):
     written = rotating.write(6)
     rotating.register(*OWN)
@@ -99,10 +102,11 @@ def test_a_job_whose_proxy_is_killed_goes_on_where_it_stopped(rotating):
     assert ended["processed"] == "6" and rotating.stored(OLD[0]) == 0 and len(written) == 6
 
 
-@pytest.mark.parametrize("values", [{"size": "128", "key": "aes256own"}, {"size": "256", "key": "aes256nowhere"}])
-def test_a_default_must_be_available_and_of_its_size(rotating, values):
+def test_a_default_must_be_available_and_of_its_size(rotating):
     rotating.register("aes256own", "aes256nowhere")
     wait_for(lambda: rotating.keys()["aes256own"]["status"] == "Available", "the key is Available")
-    row = next(row for row in rotating.node.raw("sys_encryption_key_configuration").values() if row["size"] == values["size"])
-    answer = admin(rotating, "PATCH", "sys_encryption_key_configuration/" + row["sys_id"], key=rotating.keys()[values["key"]]["sys_id"])
-    assert answer.status_code == 403 and admin(rotating, "DELETE", "sys_encryption_key_configuration/" + row["sys_id"]).status_code == 403
+    defaults = {row["size"]: row["sys_id"] for row in rotating.node.raw("sys_encryption_key_configuration").values()}
+    for size, alias in (("128", "aes256own"), ("256", "aes256nowhere")):
+        path = "sys_encryption_key_configuration/" + defaults[size]
+        assert admin(rotating, "PATCH", path, key=rotating.keys()[alias]["sys_id"]).status_code == 403
+        assert admin(rotating, "DELETE", path).status_code == 403
