@@ -10,6 +10,7 @@ A job is one record of C(sysauto_encryption_job), found by its name. Executed ag
 are one thing here. An execution counts as done only in a state that is known to mean that, and when a scan finds nothing under an old key.
 """
 
+import datetime
 import re
 import time
 import typing as t
@@ -49,6 +50,7 @@ STATES = {
     "done": ["complete", "completed", "complete with errors", "completed with errors", "finished", "done", "successful"],
     "failure": ["failed", "error"],
 }
+_TIME = "%Y-%m-%d %H:%M:%S"
 _LONG_WORD = re.compile(r"\S{40,}")
 
 
@@ -181,11 +183,8 @@ class Rotation:
         job = self._job()
         before = {(row["sys_id"], row["state"]) for row in self._executions(job["sys_id"])}
         if self.settings.start:
-            stamp = _now()
-            while stamp == job.get(self.fields["job_run_start"]):
-                self._sleep(1)
-                stamp = _now()
-            Table(self.client, JOBS).update(job["sys_id"], {self.fields["job_active"]: "true", self.fields["job_run_start"]: stamp})
+            start = _after(job.get(self.fields["job_run_start"], ""))
+            Table(self.client, JOBS).update(job["sys_id"], {self.fields["job_active"]: "true", self.fields["job_run_start"]: start})
         deadline = time.monotonic() + self.settings.start_timeout
         while True:
             rows = self._executions(job["sys_id"])
@@ -301,5 +300,9 @@ def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+def _after(previous: str) -> str:
+    """Return now in UTC, or a second later where that is when the job ran last: an update that changes nothing starts nothing."""
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0, tzinfo=None)
+    if now.strftime(_TIME) <= previous:
+        now = datetime.datetime.strptime(previous, _TIME) + datetime.timedelta(seconds=1)
+    return now.strftime(_TIME)
