@@ -112,14 +112,14 @@ class Rotation:
         result = {"changed": False, "old_aliases": sorted(old), "before": left, "remaining": left, "job": self.settings.name,
                   "state": execution and execution["state"], "done": 0, "total": 0, "seconds": 0.0,
                   "failed_records": [], "usage": before.as_dict()}  # type: t.Dict[str, t.Any]
-        under_way = execution is not None and self._kind(execution) == "running"
+        under_way = execution if execution is not None and self._kind(execution) == "running" else None
         settled = before.complete or (execution is not None and self._kind(execution) == "done" and not self._failures(execution))
-        if left == 0 and settled and not under_way:
+        if left == 0 and settled and under_way is None:
             return result
         self._refuse_missing(keys, before, old)
         if check:
             return dict(result, changed=True)
-        execution = self._follow(execution if under_way else self._execute())
+        execution = self._follow(under_way or self._execute())
         after, failures = self._scan(keys), self._failures(execution)
         # A proxy learns of a new default some seconds later. What it encrypted until then is under the old key.
         while after.under(old) and not failures and self._may_restart():

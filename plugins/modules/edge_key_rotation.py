@@ -11,12 +11,12 @@ description:
   - The proxies do the work. Each needs the old key and the new one until it is done, so both must be Available.
   - A job that was interrupted goes on where it stopped when it is executed again, which this module does by itself (documentation page "Encryption key
     rotation"). Run it again whenever it failed.
-  - It succeeds only when the job ends in a state that is known to mean that, no record failed, and a scan finds no value under an old key. Then the old key can be
-    taken out of the proxies, see M(edge_encryption.clone.edge_keystore_entry).
+  - It succeeds only when the job ends in a state that is known to mean that, no record failed, and a scan finds no value under an old key. Then the old
+    key can be taken out of the proxies, see M(edge_encryption.clone.edge_keystore_entry).
   - Rotation does not touch the clear text in the token database. Tokens of patterns are not encrypted with these keys.
 notes:
-  - Neither the columns of the job tables nor the values in them are documented. See O(fields), O(states) and O(job_types). Columns are looked up in C(sys_dictionary)
-    before a job is made. A state that is not known is an error, never a success.
+  - Neither the columns of the job tables nor the values in them are documented. See O(fields), O(states) and O(job_types). Columns are looked up in
+    C(sys_dictionary) before a job is made. A state that is not known is an error, never a success.
   - The job is executed by setting its start to now. Where that is not possible, set O(start=false) and press I(Execute Now) on its form.
   - Run it on the Ansible controller to see the progress.
 extends_documentation_fragment:

@@ -15,6 +15,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._rotation im
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401  # pylint: disable=unused-import
 
 EXECUTIONS, CHUNKS = "sys_encryption_job_execution", "sys_encryption_job_execution_chunk"
+TABLES = ("sys_encryption_pattern", "sys_db_object", "sys_encryption_proxy_key", "sys_audit", "sys_attachment", "sys_dictionary")
 SECRET = "edge:s:{}:bm9ib2R5LW1heS1zZWUtdGhpcw"
 
 
@@ -23,8 +24,7 @@ class Side:
 
     def __init__(self, fake, client):  # noqa: F811
         self.fake, self.client = fake, client
-        for table in ("sys_encryption_pattern", "sys_db_object", "sys_encryption_proxy_key", "sys_audit", "sys_attachment", "sys_dictionary", JOBS, EXECUTIONS, CHUNKS):
-            fake.tables[table] = {}
+        fake.tables.update({table: {} for table in (*TABLES, JOBS, EXECUTIONS, CHUNKS)})
         fake.add("sys_db_object", name=JOBS, super_class="")
         for name, column in FIELDS.items():
             if name.startswith("job_"):
