@@ -16,7 +16,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long soak-token-db soak-resign bench bench-token-db bench-resign lint sanity lab-up lab-down lab-status clean
+.PHONY: help setup demo test test-long soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity lab-up lab-down lab-status clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,11 @@ soak-resign: setup ## everything that can go wrong while records are re-signed, 
 	@SOAK_ROUNDS=$(or $(ROUNDS),100) SOAK_SEED=$(or $(SEED),$$RANDOM) SOAK_REPORT=build/soak/resign.json \
 		$(BIN)/python -m pytest -s -m "not long" tests/integration/test_resign_soak.py
 	@cat build/soak/resign.json
+
+soak-clone: setup ## whole clones whose controller is killed at random instants (ROUNDS=8, about 40 kills and 40 minutes); the report is build/soak/clone.json
+	@mkdir -p build/soak
+	@SOAK_ROUNDS=$(or $(ROUNDS),8) SOAK_SEED=$(or $(SEED),$$RANDOM) SOAK_REPORT=build/soak/clone.json $(BIN)/python -m pytest -s tests/e2e/test_clone_soak.py
+	@cat build/soak/clone.json
 
 bench: bench-token-db bench-resign ## all benchmarks
 

@@ -110,6 +110,10 @@ class Bench:
         self.number = demo_data.schedule_clone(self.lab, in_seconds, **options)
         return self.number
 
+    def wait_until_scheduled(self) -> None:
+        """Wait until the instance has looked at the request and leaves it alone until the clone starts."""
+        wait_until(lambda: next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)["state"] == "Scheduled")
+
     def change_request(self, **values: str) -> None:
         """Change the request of the clone, as its owner can at any time."""
         row = next(row for row in self.raw("source", "clone_instance") if row["clone_id"] == self.number)

@@ -4,14 +4,19 @@
 
 """Each option of the encryption keys with each option of the signatures, without a token database; with one, the other files of this folder have them."""
 
+import base64
 import itertools
+import os
+import subprocess
 import typing as t
 
+import jks
 import pytest
+import requests
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, ask, hashes
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, ask, hashes, wait_until
 from ansible_collections.edge_encryption.clone.tests.e2e.test_killed import kill_at
-from edgelab import demo_data
+from edgelab import demo_data, proxy_home
 
 pytestmark = pytest.mark.long
 SAME_KEY, PRESERVED_KEY = (f"edge_encryption.clone.{name}" for name in ("clone_same_key", "clone_without_encrypted_data"))
@@ -81,9 +86,51 @@ def test_without_a_token_database(plain: Bench, encryption: str, signatures: str
             assert hashes(home)["keystore/keystore.jceks"] == keystore
 
 
+def test_keys_of_a_file_store_go_to_the_target(bench: Bench) -> None:
+    """The source's keys are files and in no keystore, the target has had its own in a keystore only."""
+    source, password = bench.proxies("source"), bench.lab["keystore_password"]["source"]
+    for home in source:
+        keystore = home / "keystore" / "keystore.jceks"
+        store = jks.KeyStore.load(str(keystore), password)
+        files = {alias: bytes(entry.key) for alias, entry in store.secret_keys.items()}
+        subprocess.run([home / "shutdown.sh"], check=True, stdout=subprocess.DEVNULL)
+        for alias, key in files.items():
+            (home / "keys" / alias).write_bytes(key)
+            (home / "keys" / alias).chmod(0o600)
+            arguments = ["-delete", "-alias", alias, "-keystore", str(keystore), "-storetype", "jceks", "-storepass:env", "STORE_PASSWORD"]
+            subprocess.run(["keytool", *arguments], check=True, env=dict(os.environ, STORE_PASSWORD=password), stdout=subprocess.DEVNULL)
+        conf = home / "conf" / "edgeencryption.properties"
+        conf.write_text(proxy_home.set_property(conf.read_text(), "edgeencryption.keyfile.directory", "keys"))
+        subprocess.run([home / "startup.sh"], check=True, stdout=subprocess.DEVNULL)
+    for proxy in bench.lab["proxies"]["source"]:
+        wait_until(lambda proxy=proxy: up(proxy))
+    bench.keep_one_target_proxy()
+    bench.encrypt_without_tokens()
+    bench.fill(4)
+    bench.variables["edge_verify_records"] = [dict(record, attachments=False) for record in demo_data.verify_records(4)]
+    schedule(bench, SAME_KEY, "copied_key")
+    run = bench.run(playbook=SAME_KEY)
+    assert run.returncode == 0, run.output[-5000:]
+    assert run.report["verify"]["failures"] == [] and run.report["verify"]["readable_through_proxy"] == run.report["verify"]["records"] > 5
+    (home,) = bench.proxies("target")
+    assert {file.name: file.read_bytes() for file in (home / "keys").iterdir()} == files
+    assert {oct(file.stat().st_mode & 0o777) for file in (home / "keys").iterdir()} == {"0o600"}
+    assert not [alias for alias, key in files.items() if base64.b64encode(key).decode() in run.output]
+    again = bench.run("-e", f"edge_clone_number={bench.number}", playbook=SAME_KEY, keep_report=True)
+    assert again.returncode == 0 and again.changes == []
+
+
+def up(proxy: Row) -> bool:
+    try:
+        return ask("GET", proxy["control_url"] + "/state")["status"] == "Authenticated"
+    except requests.ConnectionError:
+        return False
+
+
 def test_encrypted_data_in_the_clone_is_refused_and_named(plain: Bench) -> None:
-    before = plain.world()
     schedule(plain, PRESERVED_KEY, "copied_key", without=["u_contract"])
+    plain.wait_until_scheduled()
+    before = plain.world()
     refused = plain.run(playbook=PRESERVED_KEY)
     assert refused.returncode != 0
     assert "would bring encrypted data" in refused.message and "u_contract.u_notes: the table u_contract is not excluded." in refused.message
@@ -107,6 +154,7 @@ def test_customer_support_must_have_confirmed_what_the_profile_does_not_keep(pla
 
 def test_a_clone_that_needs_tokens_is_refused_without_them(small: Bench) -> None:
     small.schedule()
+    small.wait_until_scheduled()
     before = small.world()
     for playbook, said in ((SAME_KEY, "Take the playbook edge_encryption.clone.clone_with_tokenization"), (PRESERVED_KEY, "the tokenization pattern SSN")):
         small.variables["edge_canaries"] = [{"table": "incident", "field": "short_description"}]
@@ -135,6 +183,13 @@ def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, a
     assert waits.report["open"] and "t30_clone_start waits for a person" in waits.report["open"][0]
     proxies = small.proxies("target")
     if answer == "not":
+        change = {"sys_id": "c" * 32, "number": "CHG1", "state": "-1", "approval": "requested"}
+        small.control("source", "POST", "/raw/change_request", {"rows": [change]})
+        refused = small.run(*number, edge_change_request="CHG1")
+        assert refused.returncode != 0 and "Change request CHG1 is not approved (requested)" in refused.message
+        small.control("source", "POST", "/raw/change_request", {"rows": [dict(change, approval="approved", start_date="2099-01-01 00:00:00")]})
+        refused = small.run(*number, edge_change_request="CHG1")
+        assert refused.returncode != 0 and "begins only at 2099-01-01T00:00:00Z" in refused.message
         late = small.run(*number, edge_not_after="2026-01-31T22:00:00Z")
         assert late.returncode != 0 and "may not begin after 2026-01-31T22:00:00Z" in late.message
         assert all((home / "bin" / "edgeencryption.pid").exists() for home in proxies)

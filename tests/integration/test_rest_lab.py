@@ -232,6 +232,17 @@ def test_a_canary_that_cannot_be_deleted_is_named(sides, run):
     assert result.failed and f"incident {left}: the record cannot be deleted" in result["msg"] and "Delete it by hand" in result["msg"]
 
 
+def test_a_change_request(sides, run):
+    sides.source.put("change_request", {"sys_id": "c" * 32, "number": "CHG1", "state": "-2", "approval": "approved", "start_date": "2026-01-31 22:00:00"})
+    result = run("change_request_info", {"instance": sides.instance(sides.source), "number": "CHG1"})
+    assert not result.failed, result
+    assert result["change_request"] == {
+        "number": "CHG1", "state": "Scheduled", "approval": "approved", "planned_start": "2026-01-31T22:00:00Z", "planned_end": None,
+    }  # fmt: skip
+    result = run("change_request_info", {"instance": sides.instance(sides.source), "number": "CHG2"})
+    assert result.failed and "CHG2: there is no such change request" in result["msg"]
+
+
 def test_what_is_encrypted(sides, run):
     arguments = {"instance": sides.instance(sides.source)}
     result = run("edge_encrypted_data_info", arguments)

@@ -161,6 +161,7 @@ BUILT_IN: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "state:integer=1",
             "priority:integer=4",
             "active:boolean=true",
+            "approval=not requested",
             "assigned_to->sys_user",
             "sys_class_name:sys_class_name",
         ),
