@@ -29,7 +29,7 @@ RATES_FROM = "stated default: make bench-token-db, both servers on one machine w
 DEFAULTS = {
     "t00_preflight": (20, 5, 0.0), "t10_source_backup": (5, 0, 0.0), "t20_before_clone": (15, 0, 0.0), "t30_clone_start": (60, 5, 0.0),
     "t35_stage": (5, 0, 0.0), "t40_wait_clone": (60, 0, 0.0), "t50_clone_end": (10, 0, 0.0), "t55_keys": (15, 10, 0.0),
-    "t57_registration": (15, 0, 0.0), "t60_start_proxies": (120, 5, 0.0), "t70_signatures": (30, 60, 0.5), "t80_rotate_key": (0, 0, 0.0),
+    "t57_registration": (15, 0, 0.0), "t60_start_proxies": (120, 5, 0.0), "t70_signatures": (30, 60, 0.5), "t80_rotate_key": (600, 60, 0.0),
     "t90_verify": (30, 10, 0.0), "t95_open": (10, 2, 0.0), "t99_report": (5, 0, 0.0),
 }  # fmt: skip
 DEFAULT_FROM = "stated default"
@@ -37,7 +37,8 @@ RUNNER, SOURCE, TARGETS = "runner", "source", "targets"
 # Where a step runs when that is not the runner alone.
 PLACES = {
     "t00_preflight": (RUNNER, SOURCE, TARGETS), "t30_clone_start": (RUNNER, TARGETS), "t55_keys": (SOURCE, TARGETS), "t60_start_proxies": (TARGETS,),
-    "t70_signatures": (RUNNER, TARGETS), "t90_verify": (RUNNER, TARGETS), "t95_open": (TARGETS,),
+    "t70_signatures": (RUNNER, TARGETS), "t80_rotate_key": (RUNNER, TARGETS),
+    "t90_verify": (RUNNER, TARGETS), "t95_open": (TARGETS,),
 }  # fmt: skip
 
 
@@ -115,16 +116,17 @@ def recommend_encryption(options: t.Dict[str, t.Any], keys: t.List[t.Dict[str, t
         return {"option": "preserved_key", "reason": "it was chosen, and is right as long as nothing encrypted is in the clone, which t00 proves."}
     if not keys:
         return {"option": "manual", "reason": "the source has no encryption key in a keystore or file store; bring those of its key manager by hand."}
+    option = "rotated_key" if options["encryption"] == "rotated_key" else "same_key"
     states = {state for key in keys for state in key["targets"].values()}
     if "different" in states:
         clashes = sorted({key["alias"] for key in keys if "different" in key["targets"].values()})
         return {
-            "option": "same_key",
+            "option": option,
             "reason": "but first rename the target's own key {}: it is another key under the alias of the source's.".format(", ".join(clashes)),
         }
     if "missing" in states:
-        return {"option": "same_key", "reason": "source keys are missing on a target proxy, and no alias is taken by another key."}
-    return {"option": "same_key", "reason": "every key of the source is on every target proxy already, so nothing has to be copied."}
+        return {"option": option, "reason": "source keys are missing on a target proxy, and no alias is taken by another key."}
+    return {"option": option, "reason": "every key of the source is on every target proxy already, so nothing has to be copied."}
 
 
 def recommend_signatures(options: t.Dict[str, t.Any], keys: t.Dict[str, t.Any], clone: t.Dict[str, t.Any]) -> t.Dict[str, str]:
@@ -142,6 +144,8 @@ def _playbook(facts: Facts) -> t.Dict[str, str]:
     prefix = "edge_encryption.clone."
     if facts["options"]["encryption"] == "preserved_key":
         return {"name": prefix + "clone_without_encrypted_data", "reason": "the target keeps its own keys."}
+    if facts["options"]["encryption"] == "rotated_key":
+        return {"name": prefix + "clone_rotate_key", "reason": "the target gets a key of its own."}
     needed = facts["tokens_needed"]
     if needed is None:
         return {"name": prefix + "clone_with_tokenization", "reason": "it is right in any case; whether anything on the source needs tokens was not looked at."}
@@ -158,7 +162,8 @@ def _steps(facts: Facts, measured: t.List[t.Dict[str, t.Any]], database: t.Dict[
     anchors = {NOW: facts["now"], CLONE_START: start, CLONE_END: start + clone_s if start is not None and clone_s is not None else None}
     steps, anchor, offset = [], NOW, 0.0
     for step, title in STEPS:
-        if step == "t80_rotate_key" or (step in TOKEN_STEPS and not facts["options"]["tokenization"]):
+        rotated = facts["options"]["encryption"] == "rotated_key"
+        if (step == "t80_rotate_key" and not rotated) or (step in TOKEN_STEPS and not facts["options"]["tokenization"]):
             continue
         seconds, source = _duration(step, facts, measured, database)
         if step == "t10_source_backup" and facts["backup_time"]:

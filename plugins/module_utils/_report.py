@@ -195,7 +195,8 @@ def _way_out(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str
     if report["result"] == "rolling_back":
         return [{"why": "Go on with going back", "command": back}]
     options = steps["t00_preflight"]["evidence"].get("options") or {}
-    playbook = ("clone_without_encrypted_data" if options.get("encryption") == "preserved_key"
+    playbook = ("clone_rotate_key" if options.get("encryption") == "rotated_key"
+                else "clone_without_encrypted_data" if options.get("encryption") == "preserved_key"
                 else "clone_with_tokenization" if options.get("tokenization", True) else "clone_same_key")  # fmt: skip
     ways = [{
         "why": "Go on once the cause is mended",

@@ -289,7 +289,7 @@ def _apply(run: Run, event: t.Dict[str, t.Any]) -> None:
             if not step["attempts"] or step["attempts"][-1]["ended"]:
                 step["attempts"].append({"started": event["time"]})
             step["attempts"][-1].update(status=event["status"], ended=event["time"])
-            step["evidence"] = event["evidence"] or step["evidence"]
+        step["evidence"] = event["evidence"] or step["evidence"]
 
 
 def _end_of_last_line(handle: int) -> int:

@@ -63,6 +63,12 @@ def test_without_tokens_three_steps_are_left_out_and_the_rest_hangs_on_the_clone
     assert steps(plan)["t40_wait_clone"]["anchor"] == "clone_start" and steps(plan)["t55_keys"]["anchor"] == "clone_end"
 
 
+def test_the_rotation_is_planned_when_the_target_gets_its_own_key():
+    plan = build_plan(facts(options=dict(SAME, encryption="rotated_key")))
+    assert tuple(steps(plan)) == STEP_IDS and plan["recommended"]["encryption"]["option"] == "rotated_key"
+    assert plan["recommended"]["playbook"]["name"] == "edge_encryption.clone.clone_rotate_key"
+
+
 # Durations
 
 

@@ -64,6 +64,7 @@ def test_what_is_safe_and_the_ways_out(stop_at, safety, commands):
 @pytest.mark.parametrize(("options", "playbook"), [
     ({"encryption": "same_key", "tokenization": False}, "clone_same_key"),
     ({"encryption": "preserved_key", "tokenization": False}, "clone_without_encrypted_data"),
+    ({"encryption": "rotated_key", "tokenization": True}, "clone_rotate_key"),
 ])  # fmt: skip
 def test_the_way_on_is_the_playbook_that_the_run_began_with(options, playbook):
     state = run(stop_at="t60_start_proxies", error="no")
