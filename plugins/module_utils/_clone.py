@@ -215,7 +215,7 @@ class Clones:
             "target_production": target["production"] == "true" if target.get("production") else None,
             "options": {name: {"true": True, "false": False}.get(row[name], row[name]) for name in OPTIONS if name in row},
         }  # type: t.Dict[str, t.Any]
-        clone.update(self._profile(row.get("profile", "")))
+        clone.update(self.profile(row.get("profile", "")))
         log, reason = self._log(found)
         clone.update(self._backup(log, reason), stage=row.get("stage") or _stage(log), log=log)
         never_started = row.get("started") == ""
@@ -231,7 +231,7 @@ class Clones:
         except NotFound:
             return {}
 
-    def _profile(self, sys_id: str) -> t.Dict[str, t.Any]:
+    def profile(self, sys_id: str) -> t.Dict[str, t.Any]:
         if not sys_id:
             return {"profile": None, "preservers": [], "exclusions": []}
         name = Table(self.source, "clone_profile").get(sys_id, ["name"])["name"]

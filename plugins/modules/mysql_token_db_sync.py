@@ -298,7 +298,7 @@ verified:
   sample: true
 stage_schema:
   description: The shadow schema.
-  returned: O(state=staged)
+  returned: O(state=staged) and O(state=discarded)
   type: str
   sample: edgeencryption_stage
 previous_schema:
