@@ -237,7 +237,10 @@ class Requests:
                     "Authenticate the target or change the request in the form of the clone, then start again; or cancel it.",
                     clone=clone,
                 )
-            if check or state not in ("draft", "requested") or time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            if late and state == "draft":
+                raise RequestRefused("clone {}".format(clone["number"]), "it stays a draft.", "The account may not write its state.", clone=clone)
+            if check or late or state not in ("draft", "requested"):
                 return clone
             self._sleep(self.interval)
 
