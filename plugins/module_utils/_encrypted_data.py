@@ -115,12 +115,12 @@ def _brought(client: Client, table: str, kind: str, left: Left) -> str:
     if kind == "attachment":
         return "" if left.attachments or left.tables.intersection(ATTACHMENTS) else "the content of attachments is not excluded."
     # Excluding a table empties its children as well (documentation page "Clone exclusions, preservers, cleanup scripts").
-    if left.tables.intersection(_ancestry(client, table) if left.tables else ()):
+    if left.tables.intersection(ancestry(client, table) if left.tables else ()):
         return ""
     return "the table {} is not excluded.".format(table)
 
 
-def _ancestry(client: Client, table: str) -> t.List[str]:
+def ancestry(client: Client, table: str) -> t.List[str]:
     """Return a table and all that it extends."""
     found = [table]
     row = Table(client, "sys_db_object").one(equals(name=table), ["name", "super_class"])

@@ -78,6 +78,21 @@ def copy_entry(keytool: str, source: Source, alias: str, path: str, password: st
         _files.replace(temp, os.path.realpath(path))
 
 
+def delete_entry(keytool: str, path: str, password: str, alias: str) -> None:
+    """Take an entry out of the keystore at C(path), which keeps all its other entries."""
+    before = _files.read(path, "keystore")
+    with _files.temporary_copy(path, before) as temp:
+        _run(keytool, ["-delete", "-alias", alias, "-keystore", temp, "-storetype", "jceks"], {"-storepass": password})
+        written = _files.read(temp, "keystore")
+        kept = dict(_jceks.read_stored(before, password, path))
+        kept.pop(_jceks.normalize(alias))
+        if _jceks.read_stored(written, password, path) != kept:
+            raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(alias))
+        if _files.read(path, "keystore") != before:
+            raise KeystoreError(path, "it was changed by somebody else while it was being edited.", "Run the task again.")
+        _files.replace(temp, os.path.realpath(path))
+
+
 def export(keytool: str, source: Source, aliases: t.Sequence[str], password: str) -> str:
     """Return a new keystore with these entries only, under a password of its own, as base64."""
     if len(password) < MIN_PASSWORD:

@@ -284,7 +284,7 @@ def _apply(run: Run, event: t.Dict[str, t.Any]) -> None:
             step["started"], step["ended"] = step["started"] or event["time"], None
         else:
             step["ended"] = event["time"]
-            step["evidence"] = event["evidence"] or step["evidence"]
+        step["evidence"] = event["evidence"] or step["evidence"]
 
 
 def _end_of_last_line(handle: int) -> int:

@@ -13,10 +13,9 @@ import yaml
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
-# The rotation to the target's own key is on the timeline and in the report, but has no playbook yet.
-WITHOUT_PLAYBOOK = {"t80_rotate_key"}
 TOKENS = {"t10_source_backup", "t35_stage", "t50_clone_end"}  # what only a clone with tokenization needs
-PLAYED = [step for step in STEP_IDS if step not in WITHOUT_PLAYBOOK]
+ROTATION = {"t80_rotate_key"}
+PLAYED = list(STEP_IDS)
 PLAYBOOKS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "playbooks" / "timeline").glob("*.yml")}
 
 
@@ -24,13 +23,14 @@ def test_every_step_has_its_playbook():
     assert sorted(PLAYBOOKS) == PLAYED
 
 
-def test_the_main_playbook_imports_them_in_order():
-    main = yaml.safe_load((ROOT / "playbooks" / "clone_with_tokenization.yml").read_text())
+@pytest.mark.parametrize("playbook", ["clone_with_tokenization", "clone_rotate_key"])
+def test_the_playbooks_with_tokens_import_them_in_order(playbook):
+    main = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
     assert [entry["ansible.builtin.import_playbook"] for entry in main] == [f"timeline/{step}.yml" for step in PLAYED]
     assert all(entry["name"].endswith(f"({step})") for entry, step in zip(main, PLAYED))
 
 
-@pytest.mark.parametrize(("playbook", "without"), [("clone_same_key", TOKENS), ("clone_without_encrypted_data", TOKENS)])
+@pytest.mark.parametrize(("playbook", "without"), [("clone_same_key", TOKENS | ROTATION), ("clone_without_encrypted_data", TOKENS | ROTATION)])
 def test_a_playbook_without_tokens_leaves_the_token_database_alone(playbook, without):
     entries = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
     assert [entry["ansible.builtin.import_playbook"] for entry in entries] == [f"timeline/{step}.yml" for step in PLAYED if step not in without]

@@ -139,12 +139,13 @@ class FakeInstance:
             if not part or part.startswith("ORDERBY"):
                 continue
             either = part.startswith("OR")
-            match = re.fullmatch(r"([a-z_.]+)(IN|STARTSWITH|LIKE|!=|=|>)(.*)", part[2:] if either else part, re.DOTALL)
+            match = re.fullmatch(r"([a-z_.]+)(ISNOTEMPTY|IN|STARTSWITH|LIKE|!=|=|>)(.*)", part[2:] if either else part, re.DOTALL)
             name, operator, want = match.groups()
             if name in self.ignored_fields or name not in row:
                 continue
             have = row[name]
             truth = {
+                "ISNOTEMPTY": bool(have),
                 "IN": have in want.split(","),
                 "STARTSWITH": have.startswith(want),
                 "LIKE": want in have,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
+from . import rotation
 from .backups import ON_DEMAND, Backups
 from .cleanup import Cleanup
 from .edge import sweep
@@ -130,6 +131,7 @@ class Engine:
 
     async def tick(self) -> None:
         sweep(self.instance)
+        rotation.tick(self.instance)
         self._spawn("cleanup", self.cleanup.tick)
         own = self.instance.store.first("instance", instance_name=self.instance.name)
         for row in self.instance.store.select(self.tables[0], "a0.source_instance = ?", [own["sys_id"] if own else ""]):

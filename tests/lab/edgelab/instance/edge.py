@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The private protocol between the lab's instance and its proxies: ``/edge/register``, ``/edge/heartbeat``, ``/edge/configuration``."""
+"""The private protocol between the lab's instance and its proxies: registration, heartbeats, configuration, chunks of rotation jobs."""
 
 from __future__ import annotations
 
 import typing as t
 
+from . import rotation
 from .http import Call, Problem, Reply, json_reply
 from .query import utc_now
 from .store import Row
@@ -22,11 +23,17 @@ _SILENT_INTERVALS = 3
 def handle_edge(instance: Instance, call: Call, action: str) -> Reply:
     if ROLE not in call.user.roles:
         raise Problem(403, "Operation Failed", "The role {} is required".format(ROLE))
-    handlers = {("POST", "register"): _register, ("POST", "heartbeat"): _heartbeat, ("GET", "configuration"): _configuration}
+    handlers = {
+        ("POST", "register"): _register,
+        ("POST", "heartbeat"): _heartbeat,
+        ("GET", "configuration"): _configuration,
+        ("GET", "chunk"): _chunk,
+        ("POST", "chunk"): _done,
+    }
     handler = handlers.get((call.method, action))
     if handler is None:
         raise Problem(400, "Requested URI does not represent any resource")
-    if call.method == "POST" and not call.json_body().get("name"):
+    if call.method == "POST" and action != "chunk" and not call.json_body().get("name"):
         raise Problem(400, "Required parameter missing", "name")
     return handler(instance, call)
 
@@ -38,20 +45,24 @@ def _register(instance: Instance, call: Call) -> Reply:
     if row is None:
         row = instance.records.insert("sys_encryption_proxy", {"name": str(body["name"]), **facts}, call.user.user_name)
     _mark(instance, row, **facts)
-    held = {str(key["alias"]): key for key in body.get("keys", [])}
+    rotation.interrupt(instance, row["sys_id"])
+    _note_keys(instance, row, {str(key["alias"]) for key in body.get("keys", [])}, call.user.user_name)
+    update_keys(instance)
+    return json_reply(200, {"status": row["status"], "sys_id": row["sys_id"]})
+
+
+def _note_keys(instance: Instance, row: Row, held: set[str], user: str) -> None:
+    """Keys are set up on the instance; a proxy only reports which of them it has."""
     for link in instance.store.find("sys_encryption_proxy_key", proxy=row["sys_id"]):
         key = instance.store.get("sys_encryption_key", link["key"])
         if key is None or key["alias"] not in held:
-            instance.records.delete("sys_encryption_proxy_key", link["sys_id"], call.user.user_name)
+            instance.records.delete("sys_encryption_proxy_key", link["sys_id"], user)
         else:
-            held.pop(key["alias"])
-    for alias in held:
+            held = held - {key["alias"]}
+    for alias in sorted(held):
         key = instance.store.first("sys_encryption_key", alias=alias)
-        if key:  # keys are set up on the instance; a proxy only reports which of them it has
-            values = {"proxy": row["sys_id"], "key": key["sys_id"]}
-            instance.records.insert("sys_encryption_proxy_key", values, call.user.user_name)
-    update_keys(instance)
-    return json_reply(200, {"status": row["status"], "sys_id": row["sys_id"]})
+        if key:
+            instance.records.insert("sys_encryption_proxy_key", {"proxy": row["sys_id"], "key": key["sys_id"]}, user)
 
 
 def _heartbeat(instance: Instance, call: Call) -> Reply:
@@ -61,9 +72,12 @@ def _heartbeat(instance: Instance, call: Call) -> Reply:
         raise Problem(404, "No Record found", "The proxy is not registered")
     facts = {"db_id": str(body.get("db_id", "")), "error": str(body.get("error") or "")}
     _mark(instance, row, locked=str(bool(body.get("locked"))).lower(), **facts)
-    if row["online"] != "true":
+    if "keys" in body:  # a key may have been set up since the proxy registered
+        _note_keys(instance, row, {str(alias) for alias in body["keys"]}, call.user.user_name)
+    if row["online"] != "true" or "keys" in body:
         update_keys(instance)
-    return json_reply(200, {"status": row["status"], "config_version": instance.store.version})
+    jobs = instance.store.first("sys_encryption_job_execution", state=rotation.RUNNING) is not None
+    return json_reply(200, {"status": row["status"], "config_version": instance.store.version, "jobs": jobs})
 
 
 def _mark(instance: Instance, row: Row, **values: str) -> None:
@@ -90,6 +104,15 @@ def _configuration(instance: Instance, call: Call) -> Reply:
         "default_keys": default_keys,
     }
     return json_reply(200, answer)
+
+
+def _chunk(instance: Instance, call: Call) -> Reply:
+    return json_reply(200, rotation.next_chunk(instance, call.query.get("name", "")))
+
+
+def _done(instance: Instance, call: Call) -> Reply:
+    rotation.take_back(instance, call.json_body())
+    return json_reply(200, {})
 
 
 def update_keys(instance: Instance) -> None:

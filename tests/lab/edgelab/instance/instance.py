@@ -18,7 +18,7 @@ from .acl import Acl
 from .faults import Faults
 from .http import Call, Problem
 from .knobs import Knobs
-from .records import Records, Rule
+from .records import Aborted, Change, Records, Rule
 from .seed import complete, fill
 from .sessions import Sessions
 from .store import Row, Store
@@ -43,6 +43,7 @@ class Instance:
         self.requests: collections.deque[dict[str, t.Any]] = collections.deque(maxlen=_LOG_SIZE)
         self.request_numbers = itertools.count(1)
         self.down_until = 0.0
+        self.next_chunk_at = 0.0
         self._started = time.monotonic()
         self._heard: dict[str, float] = {}
         self._rates: dict[str, list[float]] = {}
@@ -54,12 +55,21 @@ class Instance:
         path = self.directory / "instance.sqlite"
         new = not path.exists()
         self.store = Store(path)
-        self.records = Records(self.store, (*rules.RULES, *self.extra_rules))
+        self.records = Records(self.store, (*rules.RULES, self._listed_key, *self.extra_rules))
         self.acl = Acl(self.records, self.knobs)
         if new:
             seed_file = self.directory / "seed.json"
             fill(self.store, self.config, json.loads(seed_file.read_text()) if seed_file.exists() else {})
             self.store.bump_version()
+
+    def _listed_key(self, records: Records, change: Change) -> None:
+        """A default, an Available key, and by the knob ``former_defaults_stay`` one that ever was a default, stay in the list."""
+        if change.table != "sys_encryption_key" or change.new is not None or change.old is None:
+            return
+        default = records.store.first("sys_encryption_key_configuration", key=change.old["sys_id"], active="true")
+        former = change.old["was_default"] == "true" and self.knobs["former_defaults_stay"]
+        if default or former or change.old["status"] == "Available":
+            raise Aborted(change.table, "Default and Available keys cannot be deleted")
 
     def replace_database(self, path: Path, keep: Path) -> None:
         """Node repoint: go on with another database, put the present one aside; every session ends."""

@@ -63,6 +63,12 @@ DEFAULTS: dict[str, t.Any] = {
     "clone_error_stage": None,
     "require_security_token": False,  # True: a request without the token of the target stays on Hold
     "cleanup_fails": False,  # the first cleanup script ends in an error
+    # Key rotation
+    "rotation_chunk_size": 5,
+    "rotation_chunk_seconds": 0,  # between two chunks that are handed out
+    "rotation_failures": [],  # sys_ids of records that cannot be written back
+    "rotation_end_state": None,  # what the state of an execution becomes in the end, whatever came of it
+    "former_defaults_stay": False,  # True: a key that was ever a default cannot be deleted from the list, even if no proxy has it any more
     # Node repoint (of the target)
     "down_style": "both",  # status: 503, reset: connections closed, both: in turns
 }

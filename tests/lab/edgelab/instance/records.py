@@ -27,6 +27,7 @@ _AUTO_NUMBERS = {
 _CASCADE = {
     "sys_user": (("sys_user_has_role", "user"), ("sys_user_grmember", "user")),
     "sys_attachment": (("sys_attachment_doc", "sys_attachment"),),
+    "sys_encryption_key": (("sys_encryption_proxy_key", "key"),),
 }
 
 

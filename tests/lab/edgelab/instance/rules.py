@@ -34,6 +34,27 @@ def no_deleted_configuration(records: Records, change: Change) -> None:
         raise Aborted(change.table, "Encryption configurations cannot be deleted")
 
 
+def default_is_available(records: Records, change: Change) -> None:
+    """One active default key a size, of that size, and Available when it becomes one."""
+    new = change.new
+    if change.table != "sys_encryption_key_configuration":
+        return
+    if not new or new["active"] != "true":
+        if change.old and change.old["active"] == "true":
+            raise Aborted(change.table, "A default key can only be changed")
+        return
+    if not change.changes("key", "size", "active"):
+        return
+    key = records.store.get("sys_encryption_key", new["key"])
+    if key is None or key["size"] != new["size"] or key["status"] != "Available":
+        raise Aborted(change.table, "A default key must be Available and of its size")
+    same = records.store.find(change.table, size=new["size"], active="true")
+    if any(row["sys_id"] != new["sys_id"] for row in same):
+        raise Aborted(change.table, "Only one default key per size")
+    for former in {new["key"], (change.old or new)["key"]}:
+        records.store.change("sys_encryption_key", former, {"was_default": "true"})
+
+
 def no_clear_text(records: Records, change: Change) -> None:
     """A column with an active configuration takes cipher text only; the refusal is logged."""
     new = change.new
@@ -92,7 +113,7 @@ def clone_transitions(records: Records, change: Change) -> None:
 
 
 PAST_REPOINT = ("Node repoint", "Scheduling scripts", "Post Clone")
-RULES = (one_active_configuration, no_deleted_configuration, no_clear_text, clone_transitions)
+RULES = (one_active_configuration, no_deleted_configuration, default_is_available, no_clear_text, clone_transitions)
 
 
 def abort_message(error: Aborted) -> str:

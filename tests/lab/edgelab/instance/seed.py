@@ -48,6 +48,7 @@ ACCESS: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     ("sys_user sys_user_has_role sys_user_grmember", {"create": "user_admin", "write": "user_admin", "delete": "user_admin"}),
     ("sys_trigger", {"read": "clone_admin"}),
+    ("sys_audit", {"read": "admin,security_admin"}),
     ("task u_contract", {"read": _BUSINESS_READ, "create": "itil", "write": "itil", "delete": "itil"}),
     (
         "sys_encryption_configuration sys_encryption_rule",
@@ -249,7 +250,7 @@ def _encryption(production: bool) -> Rows:
     keys, defaults = [], []
     for size in ("128", "256"):
         alias = "aes{}{}".format(size, side)
-        keys.append({"sys_id": stable_id("key", alias), "alias": alias, "size": size, "type": "Keystore", "status": "Available"})
+        keys.append({"sys_id": stable_id("key", alias), "alias": alias, "size": size, "type": "Keystore", "status": "Available", "was_default": "true"})
         defaults.append({"sys_id": stable_id("default key", size), "size": size, "key": stable_id("key", alias), "active": "true"})
     names = ["edge_source_1", "edge_source_2"] if production else ["edge_target_1", "edge_target_2", "edge_target_3"]
     proxies = [

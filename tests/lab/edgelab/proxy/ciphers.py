@@ -96,6 +96,44 @@ class Ciphers:
         except ValueError:  # another key under the same alias
             return data
 
+    def rotated(self, text):
+        """Return cipher text under the default key of the same size. The order token of an order-preserving value is not looked at here.
+
+        Raises:
+            MissingKey: the key of the value, or the default key, is not on this proxy.
+            ValueError: the value cannot be decrypted.
+        """
+        match = CIPHER_TEXT.fullmatch(text)
+        if match is None:
+            raise ValueError("not a cipher text")
+        key = self._key(match["alias"])
+        clear = self.open(match)
+        if clear == text:
+            raise ValueError(f"cannot be decrypted with the key '{key.alias}'")
+        if match["kind"] == "s":
+            return self.standard(clear, key.size)
+        if match["kind"] == "e":
+            return self.equality(clear, key.size)
+        return self.order_preserving(clear, key.size, match["order"])
+
+    def rotated_deterministic(self, stored):
+        """The same for a cipher text of the token database."""
+        alias = bytes(stored).partition(b":")[0].decode()
+        return self.deterministic(self.open_deterministic(stored), self._key(alias).size)
+
+    def rotated_attachment(self, data):
+        start = len(ATTACHMENT_MAGIC) + 1
+        key = self._key(data[start : start + data[start - 1]].decode("utf-8", "replace"))
+        clear = self.open_attachment(data)
+        if clear is data:
+            raise ValueError(f"cannot be decrypted with the key '{key.alias}'")
+        return self.attachment(clear, key.size)
+
+    def _key(self, alias):
+        if alias not in self.keys:
+            raise MissingKey(f"Encryption key '{alias}' is not on this proxy")
+        return self.keys[alias]
+
     def open(self, match):
         """Return the clear text of one match of CIPHER_TEXT, or its cipher text when this proxy cannot read it."""
         key = self.keys.get(match["alias"])

@@ -5,6 +5,7 @@
 """One proxy's life: start sequence, heartbeats, configuration polls, locking, stop."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
 from . import VERSION, keystore
-from .ciphers import Ciphers
+from .ciphers import CIPHER_TEXT, Ciphers, MissingKey
 from .control import Control, basic_auth
 from .gateway import Gateway
 from .settings import SettingsError
@@ -48,6 +49,10 @@ class Stopped(Exception):
     """The proxy was told to stop while it was starting."""
 
 
+def _named(item):
+    return {"table": item["table"], "sys_id": item["sys_id"]}
+
+
 class Proxy:
     """The process behind startup.sh."""
 
@@ -67,6 +72,7 @@ class Proxy:
         self.deleted = set()  # records deleted through this proxy
         self.errors = []
         self.instance_version = None  # as the last heartbeat told
+        self.jobs_wait = False  # so did it tell whether a key rotation is under way
         self.configuration = None
         self.translator = None
         self.database = None
@@ -146,7 +152,7 @@ class Proxy:
         await self._register()
         await self._first_configuration()
         await self._open_port()
-        self._tasks = [asyncio.create_task(self._heartbeats()), asyncio.create_task(self._polls())]
+        self._tasks = [asyncio.create_task(self._heartbeats()), asyncio.create_task(self._polls()), asyncio.create_task(self._jobs())]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
@@ -389,6 +395,7 @@ class Proxy:
                 "db_id": self.db_id,
                 "locked": self.locked,
                 "error": self.errors[-1] if self.errors else None,
+                "keys": sorted(self.keys),
             }
             try:
                 status, answer = await self._call("POST", "/edge/heartbeat", json=body)
@@ -405,6 +412,7 @@ class Proxy:
                 continue
             self.status = answer["status"]
             self.instance_version = answer.get("config_version")
+            self.jobs_wait = answer.get("jobs", False)
             if self.status != "Authenticated":
                 await self._out_of_service()
 
@@ -454,6 +462,50 @@ class Proxy:
                 continue
             if status == 200 and "rules" in configuration:
                 self._update(configuration)
+
+    async def _jobs(self):
+        """Do chunks of rotation jobs as long as the instance has some."""
+        while True:
+            if not self.jobs_wait:
+                await asyncio.sleep(self.poll_interval)
+                continue
+            try:
+                status, chunk = await self._call("GET", "/edge/chunk", params={"name": self.settings.name})
+                if status == 200 and chunk.get("chunk"):
+                    items = await self._rotate(chunk)
+                    await self._call("POST", "/edge/chunk", json={"chunk": chunk["chunk"], "items": items})
+                    continue
+            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+                self.log.warning("A key rotation could not be gone on with: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(self.poll_interval)
+
+    async def _rotate(self, chunk):
+        if self.database is not None:
+            try:
+                await asyncio.to_thread(self.database.rotate, chunk["aliases"])
+            except (DatabaseDown, TokenError, MissingKey, ValueError) as error:
+                return [dict(_named(item), error=f"The order tokens cannot be rotated: {error}") for item in chunk["items"]]
+        items = []
+        for item in chunk["items"]:
+            try:
+                items.append(dict(_named(item), **await self._rotated(item)))
+            except (MissingKey, ValueError, DatabaseDown, TokenError) as error:
+                items.append(dict(_named(item), error=str(error)))
+        return items
+
+    async def _rotated(self, item):
+        if "content" in item:
+            data = base64.b64decode(item["content"])
+            return {"content": base64.b64encode(self.ciphers.rotated_attachment(data)).decode()}
+        values = {}
+        for column, text in item["values"].items():
+            new = self.ciphers.rotated(text)
+            if new.startswith("edge:o:") and item["table"] != "sys_audit":
+                # Its token may have gone in favour of the one that the same value got since the default key was changed.
+                clear, size = self.ciphers.open(CIPHER_TEXT.fullmatch(text)), self.keys[CIPHER_TEXT.fullmatch(new)["alias"]].size
+                new = self.ciphers.order_preserving(clear, size, await self.translator.order_token(item["table"], column, clear, size))
+            values[column] = (text, new)
+        return {"values": values}
 
     def _update(self, configuration):
         """Apply a configuration only as a whole and only if every record of it can be trusted; otherwise lock."""

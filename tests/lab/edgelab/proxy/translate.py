@@ -69,9 +69,9 @@ class Translator:
             return self._ciphers.standard(text, size)
         if kind == "equality":
             return self._ciphers.equality(text, size)
-        return self._ciphers.order_preserving(text, size, await self._order_token(table, column, text, size))
+        return self._ciphers.order_preserving(text, size, await self.order_token(table, column, text, size))
 
-    async def _order_token(self, table, column, text, size):
+    async def order_token(self, table, column, text, size):
         if self._database is None:
             return LOST_ORDER_TOKEN
         try:

@@ -75,3 +75,17 @@ def test_bad_input(run_module, keystore, args, text):
     result = entry(run_module, path, **args)
     assert result.failed and text in result["msg"] and "wr0ng-one" not in str(result), result
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("options", "why"), [({"keep": ["A"]}, "is one to keep"), ({}, "is no secret key")])
+def test_what_is_never_taken_out(run_module, keystore, options, why):
+    path = keystore("keystore.jceks", "a", "b")
+    before = path.read_bytes()
+    result = run_module("edge_keystore_entry", dict(path=str(path), password="changeme", alias="a", state="absent", **options))
+    assert result.failed and why in result["msg"] and path.read_bytes() == before
+    assert not run_module("edge_keystore_entry", dict(path=str(path), password="changeme", alias="c", state="absent"))["changed"]
+
+
+def test_an_entry_to_copy_needs_a_source(run_module, keystore):
+    result = run_module("edge_keystore_entry", dict(path=str(keystore("keystore.jceks")), password="changeme", alias="a"))
+    assert result.failed and "source_password" in result["msg"]
