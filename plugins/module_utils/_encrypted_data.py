@@ -78,7 +78,7 @@ def survey(
 def _kept(client: Client, table: str, configurations: t.Sequence[t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
     """Return what is encrypted in the rows of a table: by configurations of its own columns and of those that it has from the tables above."""
     active = [each for each in configurations if each["active"]]
-    above = _ancestry(client, table) if active else []
+    above = ancestry(client, table) if active else []
     names = [each["name"] for each in active if (table in ATTACHMENTS if each["kind"] == "attachment" else each["table"] in above)]
     return {"table": table, "encrypted": names}
 

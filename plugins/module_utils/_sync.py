@@ -197,8 +197,9 @@ def discarded(request: Request, check: bool, diff: bool, progress: Progress) -> 
         _schema_journal.exclusive(control, request.database)
         journal = _schema_journal.Journal(control, request.stage)
         entry = journal.read()
-        changed = bool(entry) and entry.run_id == request.run_id  # what another run staged is none of this run's business
-        if changed:
+        changed = False
+        if entry and entry.run_id == request.run_id:  # what another run staged is none of this run's business
+            changed = True
             for schema, line in _schema_journal.own_schemas(control, request.database):
                 if line and line.phase == _cut_over.PLANNED:
                     raise EdgeError(schema, "the exchange of tables of the run {0} was interrupted.".format(line.run_id), "Complete it first.")
