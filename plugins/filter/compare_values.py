@@ -76,6 +76,11 @@ def record_states(records, states=None):
             for record in records if states is None or record["state"] in states]
 
 
+def key_states(keys):
+    """Name encryption keys together with what must survive a clone; see key_states.yml."""
+    return sorted("{alias} ({size} bits, {type}{0})".format(", default" if key["default"] else "", **key) for key in keys)
+
+
 def _key(value):
     return value["table"], value["sys_id"], value["field"]
 
@@ -83,5 +88,5 @@ def _key(value):
 class FilterModule:
     def filters(self):
         return {
-            "compare_values": compare_values, "preserved_records": preserved_records, "record_states": record_states, "rule_states": rule_states,
+            "compare_values": compare_values, "key_states": key_states, "preserved_records": preserved_records, "record_states": record_states, "rule_states": rule_states,
         }

@@ -14,12 +14,12 @@ import jks
 import pytest
 import requests
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, ask, hashes, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, ask, hashes, running_proxies, wait_until
 from ansible_collections.edge_encryption.clone.tests.e2e.test_killed import kill_at
 from edgelab import demo_data, proxy_home
 
 pytestmark = pytest.mark.long
-SAME_KEY, PRESERVED_KEY = (f"edge_encryption.clone.{name}" for name in ("clone_same_key", "clone_without_encrypted_data"))
+SAME_KEY, PRESERVED_KEY, ROTATED_KEY = (f"edge_encryption.clone.{name}" for name in ("clone_same_key", "clone_without_encrypted_data", "clone_rotate_key"))
 SIGNATURES = ("copied_key", "resigned", "recreated")
 RULES = ("sys_encryption_rule", "sys_encryption_configuration")
 KEYS = ("sys_encryption_key", "sys_encryption_key_configuration", "sys_encryption_proxy_key")
@@ -62,7 +62,7 @@ def keys(bench: Bench) -> t.Dict[str, t.List[Row]]:
     return {table: sorted(bench.raw("target", table), key=lambda row: row["sys_id"]) for table in KEYS[:2]}
 
 
-@pytest.mark.parametrize(("encryption", "signatures"), list(itertools.product((SAME_KEY, PRESERVED_KEY), SIGNATURES)))
+@pytest.mark.parametrize(("encryption", "signatures"), list(itertools.product((SAME_KEY, PRESERVED_KEY, ROTATED_KEY), SIGNATURES)))
 def test_without_a_token_database(plain: Bench, encryption: str, signatures: str) -> None:
     home = plain.proxies("target")[0]
     before = {"tokens": plain.tokens("target"), "schemas": plain.schemas("target"), "keys": keys(plain), "incidents": len(plain.raw("target", "incident"))}
@@ -70,10 +70,10 @@ def test_without_a_token_database(plain: Bench, encryption: str, signatures: str
     # Neither database can be reached by this user: none is needed.
     plain.variables.update(edge_source_token_db={}, edge_target_token_db={})
     schedule(plain, encryption, signatures)
-    run = plain.run(playbook=encryption)
+    run = plain.run(playbook=encryption, edge_tokenization=False, edge_rotation_poll_interval=1)
     assert run.returncode == 0, run.output[-5000:]
     assert run.report["result"] == "green" and run.report["open"] == []
-    assert {step["id"] for step in run.report["steps"] if step["status"] != "done"} == {*TOKENS, "t80_rotate_key"}
+    assert {step["id"] for step in run.report["steps"] if step["status"] != "done"} == {*TOKENS} | ({"t80_rotate_key"} if encryption != ROTATED_KEY else set())
     assert (plain.tokens("target"), plain.schemas("target")) == (before["tokens"], before["schemas"])
     verify = run.report["verify"]
     assert verify["failures"] == [] and verify["readable_through_proxy"] == verify["records"] > 10 and verify["canaries"] == ["incident"]
@@ -135,6 +135,14 @@ def test_encrypted_data_in_the_clone_is_refused_and_named(plain: Bench) -> None:
     assert refused.returncode != 0
     assert "would bring encrypted data" in refused.message and "u_contract.u_notes: the table u_contract is not excluded." in refused.message
     assert "incident" not in refused.message and plain.world() == before
+
+
+def test_keys_that_the_clone_replaced_all_the_same_are_noticed_before_a_proxy_starts(plain: Bench) -> None:
+    schedule(plain, PRESERVED_KEY, "copied_key", without=["sys_encryption_key", "sys_encryption_key_configuration"])
+    failed = plain.run("-e", "edge_support_case=CS0001", playbook=PRESERVED_KEY)
+    assert failed.returncode != 0 and failed.step("t57_registration")["status"] == "failed", failed.output[-3000:]
+    assert "did not keep the keys of the target" in failed.message and "aes128prod" in failed.message and "aes128test" in failed.message
+    assert not running_proxies(plain.proxies("target"))
 
 
 def test_customer_support_must_have_confirmed_what_the_profile_does_not_keep(plain: Bench) -> None:

@@ -5,7 +5,7 @@
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.edge_encryption.clone.plugins.filter.compare_values import compare_values, record_states, rule_states
+from ansible_collections.edge_encryption.clone.plugins.filter.compare_values import compare_values, key_states, record_states, rule_states
 
 
 def value(field, digest, **changes):
@@ -54,6 +54,11 @@ def test_asking_no_proxy_proves_nothing():
 def test_states_of_rules_are_sorted_and_named():
     records = [{"table": "sys_encryption_rule", "name": "b", "active": False}, {"table": "sys_encryption_rule", "name": "a", "active": True}]
     assert rule_states(records) == ["sys_encryption_rule a (active)", "sys_encryption_rule b (inactive)"]
+
+
+def test_keys_are_named_with_what_must_survive():
+    keys = [{"alias": "b", "size": 256, "type": "File", "default": False, "status": "x"}, {"alias": "a", "size": 128, "type": "Keystore", "default": True}]
+    assert key_states(keys) == ["a (128 bits, Keystore, default)", "b (256 bits, File)"]
 
 
 def test_records_are_named_with_their_state():
