@@ -9,7 +9,7 @@
 import re
 import time
 import typing as t
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, LoginRefused, RestError, StatusError
@@ -31,6 +31,10 @@ STAGES = (
     "Scheduling scripts",
     "Post Clone",
 )
+# The stage that puts the clone in the place of the target's data, and until which a clone can be canceled.
+NODE_REPOINT = STAGES.index("Node repoint")
+# How long a clone can be rolled back: the same page.
+ROLL_BACK_DAYS, ROLL_BACK_DAYS_SHARDED = 7, 2
 # Documentation page "Clone states", folded. Any other state is unknown: neither success nor failure.
 PHASES = {
     "draft": "waiting",
@@ -211,9 +215,12 @@ class Clones:
             "target_production": target["production"] == "true" if target.get("production") else None,
             "options": {name: {"true": True, "false": False}.get(row[name], row[name]) for name in OPTIONS if name in row},
         }  # type: t.Dict[str, t.Any]
-        clone.update(self._profile(row.get("profile", "")))
+        clone.update(self.profile(row.get("profile", "")))
         log, reason = self._log(found)
         clone.update(self._backup(log, reason), stage=row.get("stage") or _stage(log), log=log)
+        never_started = row.get("started") == ""
+        clone["target_data"] = target_data(clone, never_started, readable=not reason)
+        clone.update(deadlines(clone))
         return clone
 
     def _instance(self, sys_id: str) -> Row:
@@ -224,7 +231,7 @@ class Clones:
         except NotFound:
             return {}
 
-    def _profile(self, sys_id: str) -> t.Dict[str, t.Any]:
+    def profile(self, sys_id: str) -> t.Dict[str, t.Any]:
         if not sys_id:
             return {"profile": None, "preservers": [], "exclusions": []}
         name = Table(self.source, "clone_profile").get(sys_id, ["name"])["name"]
@@ -278,6 +285,45 @@ def _stage(log: t.Iterable[t.Dict[str, t.Any]]) -> t.Optional[str]:
             if re.search(r"\b{}\b".format(re.escape(name)), line["message"], re.IGNORECASE):
                 last = max(last, (line["time"] or "", number))
     return STAGES[last[1]] if last[1] >= 0 else None
+
+
+def target_data(clone: t.Mapping[str, t.Any], never_started: bool, readable: bool) -> str:
+    """Say what the target holds: its own data (C(untouched)), the clone (C(replaced)), its own again (C(rolled_back)), or C(unknown).
+
+    A clone that has ended early left the target alone when nothing, neither its record nor any line of its log, names the node repoint
+    or a later stage. A log that cannot be read, or that names no stage although the clone had started, proves nothing.
+    """
+    phase = clone["phase"]
+    if phase == "waiting":
+        return "untouched"
+    if phase == "completed":
+        return "replaced"
+    if "roll" in fold(clone["state"]):
+        return "rolled_back" if fold(clone["state"]) == "rolledback" else "unknown"
+    reached = max([_furthest(clone["stage"] or "")] + [_furthest(line["message"]) for line in clone["log"]])
+    if reached >= NODE_REPOINT:
+        return "replaced" if reached > NODE_REPOINT else "unknown"
+    if not readable or phase == "unknown" or clone["completed"] or (reached < 0 and not never_started):
+        return "unknown"
+    return "untouched"
+
+
+def deadlines(clone: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Return whether the clone can still be canceled, and until when it can be rolled back, if its target is sharded or not."""
+    cancelable = clone["phase"] in ("waiting", "running") and clone["target_data"] == "untouched"
+    until = {"roll_back_until": ROLL_BACK_DAYS, "roll_back_until_if_sharded": ROLL_BACK_DAYS_SHARDED}
+    ended = clone["completed"] if clone["phase"] == "completed" else None
+    return dict({name: _later(ended, days) if ended else None for name, days in until.items()}, cancelable=cancelable)
+
+
+def _later(stamp: str, days: int) -> str:
+    return (datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ") + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _furthest(text: str) -> int:
+    """Return the number of the latest stage that a text names, or -1."""
+    named = [number for number, name in enumerate(STAGES) if re.search(r"\b{}\b".format(re.escape(name)), text, re.IGNORECASE)]
+    return max(named + [-1])
 
 
 # Following

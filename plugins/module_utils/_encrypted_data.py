@@ -35,7 +35,11 @@ class Left(t.NamedTuple):
 
 
 def survey(
-    client: Client, left: Left, fields: t.Optional[t.Mapping[str, str]] = None, pattern_table: str = PATTERNS
+    client: Client,
+    left: Left,
+    fields: t.Optional[t.Mapping[str, str]] = None,
+    pattern_table: str = PATTERNS,
+    preserved: t.Sequence[str] = (),
 ) -> t.Dict[str, t.Any]:
     """Return the encrypted data of an instance.
 
@@ -44,9 +48,11 @@ def survey(
         left: what the clone leaves out.
         fields: columns of the table of configurations that have another name than in C(FIELDS).
         pattern_table: table of the tokenization patterns, whose name is not documented.
+        preserved: tables whose rows the clone keeps on the target.
     Returns:
         C(configurations), C(patterns) (None when they cannot be read, and C(patterns_unknown_because)), and two lists of sentences: C(tokens_needed)
         says what keeps its values or order in the token database, C(in_the_clone) what encrypted data the clone would bring. An empty list is a proof.
+        C(preserved) names what is encrypted by an active configuration in the rows that the clone keeps.
     Raises:
         EdgeError: records of configurations may not be read, or their columns have other names.
     """
@@ -65,7 +71,16 @@ def survey(
         "patterns_unknown_because": reason,
         "tokens_needed": unproven + tokens,
         "in_the_clone": unproven + brought,
+        "preserved": [entry for entry in (_kept(client, table, configurations) for table in sorted(set(preserved))) if entry["encrypted"]],
     }
+
+
+def _kept(client: Client, table: str, configurations: t.Sequence[t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
+    """Return what is encrypted in the rows of a table: by configurations of its own columns and of those that it has from the tables above."""
+    active = [each for each in configurations if each["active"]]
+    above = ancestry(client, table) if active else []
+    names = [each["name"] for each in active if (table in ATTACHMENTS if each["kind"] == "attachment" else each["table"] in above)]
+    return {"table": table, "encrypted": names}
 
 
 def _rows(client: Client, fields: t.Mapping[str, str]) -> t.List[Row]:

@@ -190,6 +190,24 @@ def pruned(request: Request, check: bool, diff: bool, progress: Progress) -> Res
     return {"changed": changed, "previous_schema": request.previous}
 
 
+def discarded(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
+    """Have the shadow schema of a run gone that will never be put live."""
+    with Session(request.login) as control:
+        _stage.inspect_server(control, request.database, [request.stage])
+        _schema_journal.exclusive(control, request.database)
+        journal = _schema_journal.Journal(control, request.stage)
+        entry = journal.read()
+        changed = False
+        if entry and entry.run_id == request.run_id:  # what another run staged is none of this run's business
+            changed = True
+            for schema, line in _schema_journal.own_schemas(control, request.database):
+                if line and line.phase == _cut_over.PLANNED:
+                    raise EdgeError(schema, "the exchange of tables of the run {0} was interrupted.".format(line.run_id), "Complete it first.")
+            if not check:
+                journal.drop()
+    return {"changed": changed, "stage_schema": request.stage}
+
+
 def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     """Return the snapshot that is named, or the oldest one that the time rule allows; never one by default."""
     directory = str(request.snapshot_dir)

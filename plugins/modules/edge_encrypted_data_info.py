@@ -39,6 +39,11 @@ options:
     description: Whether the clone excludes audit and log data, which is an option of its request.
     type: bool
     default: false
+  preserved:
+    description: The tables that the clone preserves on the target, as in RV(edge_encryption.clone.instance_clone_info#module:clone.preservers).
+    type: list
+    elements: str
+    default: []
   configuration_fields:
     description:
       - Columns of C(sys_encryption_configuration) that have another name than C(table), C(type), C(column), C(encryption_type) and C(active), as pairs of
@@ -125,6 +130,23 @@ tokens_needed:
   type: list
   elements: str
   sample: ["the tokenization pattern SSN", "incident.u_account (order_preserving_128)"]
+preserved:
+  description:
+    - Those of O(preserved) whose rows hold values that an active configuration of this instance encrypts. A configuration counts for the tables that extend its
+      own, and one of attachments for the tables of attachments. Preserving a table does not preserve those that extend it.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    table:
+      description: The preserved table.
+      type: str
+      sample: incident
+    encrypted:
+      description: What is encrypted there.
+      type: list
+      elements: str
+      sample: [incident.short_description]
 in_the_clone:
   description: What encrypted data the clone would bring, and why.
   returned: success
@@ -143,7 +165,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_ar
 
 def run(params):
     left = Left(frozenset(params["exclusions"]), params["attachments_excluded"], params["audit_excluded"])
-    return survey(client_of(params["instance"]), left, fields_of(params["configuration_fields"]), params["pattern_table"])
+    return survey(client_of(params["instance"]), left, fields_of(params["configuration_fields"]), params["pattern_table"], params["preserved"])
 
 
 def main():
@@ -153,6 +175,7 @@ def main():
             "exclusions": {"type": "list", "elements": "str", "default": []},
             "attachments_excluded": {"type": "bool", "default": False},
             "audit_excluded": {"type": "bool", "default": False},
+            "preserved": {"type": "list", "elements": "str", "default": []},
             "configuration_fields": {"type": "dict", "default": {}},
             "pattern_table": {"type": "str", "default": PATTERNS},
         },

@@ -161,6 +161,23 @@ clone:
     message:
       description: What the instance says about the state, such as the reason for a hold.
       type: str
+    target_data:
+      description:
+        - What the target holds, one of V(untouched) (its own data), V(replaced) (the clone), V(rolled_back) (its own data again) and V(unknown).
+        - A clone that ended early left its target V(untouched) if neither its record nor its log names the stage I(Node repoint) or a later one. A log that
+          cannot be read, or that ends in that very stage, makes it V(unknown).
+      type: str
+      sample: untouched
+    cancelable:
+      description: Whether it can still be canceled, which is so until the stage I(Node repoint).
+      type: bool
+    roll_back_until:
+      description: Until when it can be rolled back, 7 days after its completion. V(null) before that. Only the last clone of a target can be rolled back.
+      type: str
+      sample: "2026-02-08T02:10:00Z"
+    roll_back_until_if_sharded:
+      description: The same for a target whose database is sharded, 2 days.
+      type: str
     stage:
       description: The stage it is in, by its record or else its log. V(null) if neither tells.
       type: str

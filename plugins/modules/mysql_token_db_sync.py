@@ -11,7 +11,7 @@ description:
     puts it live with one atomic C(RENAME TABLE), and can go back.
   - The token database of Edge Encryption holds the only copy of clear text that was tokenized by patterns
     (see I(Edge Encryption components) in the documentation of ServiceNow), so nothing is ever overwritten or dropped
-    except with O(state=pruned).
+    except with O(state=pruned); and what O(state=discarded) drops is a copy.
   - Any schema of InnoDB tables is copied, with its views and triggers. Routines and events are left out and named in RV(left_out).
   - Each O(state) first looks whether it is already reached. An interrupted call is completed by the same call.
 extends_documentation_fragment:
@@ -35,12 +35,14 @@ options:
       - V(snapshotted) - a snapshot of O(database) on this server is in O(snapshot_dir).
         With O(backup_time), one that the time rule allows; otherwise one that was taken with the same O(run_id).
       - V(staged) - a snapshot is loaded into O(stage_schema) on this server, and every chunk verified there by rows and checksum.
+      - V(discarded) - O(stage_schema) is dropped if it was staged with the same O(run_id), because the clone that it was staged for never replaced the data of
+        its instance.
       - V(cut_over) - the staged tables are live, the replaced ones are in O(previous_schema).
       - V(rolled_back) - the tables that the cut-over of O(run_id) replaced are live again, and what it had put live is kept in a schema of its own.
       - V(pruned) - O(previous_schema) is dropped. Refused before O(keep_for) has passed.
     type: str
     required: true
-    choices: [snapshotted, staged, cut_over, rolled_back, pruned]
+    choices: [snapshotted, staged, discarded, cut_over, rolled_back, pruned]
   snapshot_dir:
     description: Directory of the snapshots, on the host that runs this module. Needed for O(state=snapshotted) and O(state=staged).
     type: path
@@ -224,7 +226,7 @@ EXAMPLES = r"""
 RETURN = r"""
 snapshot:
   description: The snapshot that was taken, staged or put live. For the states that need no O(snapshot_dir), only its C(id) and C(began).
-  returned: success, except for O(state=pruned) and for a new snapshot in check mode
+  returned: success, except for O(state=pruned), O(state=discarded) and for a new snapshot in check mode
   type: dict
   contains:
     id:
@@ -273,7 +275,7 @@ snapshot:
       sample: 198180864
 tables:
   description: Rows and checksum of each table that was copied. Empty for O(state=rolled_back).
-  returned: success, except for O(state=pruned) and for a new snapshot in check mode
+  returned: success, except for O(state=pruned), O(state=discarded) and for a new snapshot in check mode
   type: list
   elements: dict
   contains:
@@ -296,7 +298,7 @@ verified:
   sample: true
 stage_schema:
   description: The shadow schema.
-  returned: O(state=staged)
+  returned: O(state=staged) and O(state=discarded)
   type: str
   sample: edgeencryption_stage
 previous_schema:
@@ -399,7 +401,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             _db.LOGIN_OPTIONS,
-            state={"type": "str", "required": True, "choices": ["snapshotted", "staged", "cut_over", "rolled_back", "pruned"]},
+            state={"type": "str", "required": True, "choices": ["snapshotted", "staged", "discarded", "cut_over", "rolled_back", "pruned"]},
             snapshot_dir={"type": "path"},
             snapshot={"type": "str"},
             backup_time={"type": "str"},
@@ -429,6 +431,7 @@ def main() -> None:
         required_if=[
             ("state", "snapshotted", ["snapshot_dir"]),
             ("state", "staged", ["snapshot_dir"]),
+            ("state", "discarded", ["run_id"]),
             ("state", "cut_over", ["run_id"]),
             ("state", "rolled_back", ["run_id"]),
             ("state", "pruned", ["previous_schema", "run_id"], True),

@@ -17,7 +17,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Task files that only other entry points of the role include.
 INTERNAL = {
-    "clone_journal": {"failed", "gate", "hours"}, "proxies": {"paths"},
+    "clone_journal": {"failed", "gate", "hours", "over"}, "instance_clone": {"ask", "ended", "follow"}, "proxies": {"paths"},
     "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"sync"},
 }  # fmt: skip
 

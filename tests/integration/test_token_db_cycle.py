@@ -63,6 +63,20 @@ def test_each_state_again_changes_nothing(site):
     assert site.schemas() == ["edgeencryption"]
 
 
+def test_a_stage_that_no_clone_needs_is_discarded(site):
+    before = site.content(site.target)
+    assert not site.ok("target", "discarded", run_id=RUN)["changed"]
+    snapshot = site.snapshot()["snapshot"]["id"]
+    site.ok("target", "staged", snapshot=snapshot, run_id=RUN)
+    assert not site.ok("target", "discarded", run_id="acmetest/C-2")["changed"]  # another run's
+    assert site.ok("target", "discarded", run_id=RUN, check=True)["changed"]
+    assert site.schemas() == ["edgeencryption", "edgeencryption_stage"]
+    assert site.ok("target", "discarded", run_id=RUN)["changed"]
+    assert not site.ok("target", "discarded", run_id=RUN)["changed"]
+    assert site.schemas() == ["edgeencryption"] and site.content(site.target) == before
+    assert site.ok("target", "staged", snapshot=snapshot, run_id=RUN)["changed"]
+
+
 def test_check_mode_tells_what_would_happen_and_does_nothing(site):
     moment = utc(seconds=-30)
     assert site.ok("source", "snapshotted", backup_time=moment, check=True)["changed"]

@@ -350,3 +350,49 @@ def test_progress_lines(source, tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["state"] for line in lines] == ["Scheduled", "Active", "Completed"]
     assert set(lines[0]) == {"step", "state", "stage", "done", "total", "unit", "bytes", "seconds"}
+
+
+# What the target holds
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "messages", "holds"),
+    [
+        ("Scheduled", {}, [], "untouched"),
+        ("Canceled", {"started": ""}, [], "untouched"),
+        ("Canceled", {"started": "2026-01-02 10:00:00"}, [], "unknown"),
+        ("Canceled", {"started": "2026-01-02 10:00:00"}, ["Stage started: Restore"], "untouched"),
+        ("Error", {"started": "2026-01-02 10:00:00"}, ["Stage started: Preservers", "Stage Preservers failed"], "untouched"),
+        ("Error", {"started": "2026-01-02 10:00:00"}, ["Stage started: Preservers", "Stage started: Node repoint"], "unknown"),
+        ("Error", {"started": "2026-01-02 10:00:00"}, ["Stage started: Post Clone"], "replaced"),
+        ("Error", {"started": "2026-01-02 10:00:00", "stage": "Node repoint"}, ["Stage started: Restore"], "unknown"),
+        ("Error", {"started": "2026-01-02 10:00:00", "completed": "2026-01-02 12:00:00"}, ["Stage started: Restore"], "unknown"),
+        ("Error", {}, [], "untouched"),
+        ("Active", {"started": "2026-01-02 10:00:00"}, ["Stage started: Restore"], "untouched"),
+        ("Wobbling", {"started": "2026-01-02 10:00:00"}, ["Stage started: Restore"], "unknown"),
+        ("Completed", {}, [], "replaced"),
+        ("Rolling back", {}, ["Stage started: Restore"], "unknown"),
+        ("Rollback failure", {}, [], "unknown"),
+        ("rolled_back", {}, [], "rolled_back"),
+    ],
+)
+def test_what_the_target_holds(source, state, fields, messages, holds):
+    source.row("clone_instance", source.clone).update(fields, state=state)
+    log(source, *messages)
+    clone = read(source)
+    assert clone["target_data"] == holds
+    assert clone["cancelable"] is (state in ("Scheduled", "Active"))
+
+
+def test_without_a_log_nothing_is_proven(source):
+    source.row("clone_instance", source.clone).update(state="Error", stage="Restore", started="2026-01-02 10:00:00")
+    assert read(source)["target_data"] == "untouched"
+    source.denied[("GET", "clone_log")] = (403, "Insufficient rights to query records")
+    assert read(source)["target_data"] == "unknown"
+
+
+def test_how_long_it_can_be_rolled_back(source):
+    assert read(source)["roll_back_until"] is None
+    source.row("clone_instance", source.clone).update(state="Completed", completed="2026-01-30 23:30:00")
+    clone = read(source)
+    assert (clone["roll_back_until"], clone["roll_back_until_if_sharded"]) == ("2026-02-06T23:30:00Z", "2026-02-01T23:30:00Z")

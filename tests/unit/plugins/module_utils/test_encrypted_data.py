@@ -109,3 +109,13 @@ def test_columns_with_other_names(fake, client):  # noqa: F811
     assert [each["name"] for each in found["configurations"]] == ["incident.description"]
     with pytest.raises(EdgeError, match="configuration_fields: has tabel, which is not known. Use active, column"):
         fields_of({"tabel": "u_table"})
+
+
+def test_what_is_encrypted_in_rows_that_the_clone_keeps(fake, client):  # noqa: F811
+    configure(fake, "task", "description")
+    configure(fake, "incident", "u_account", active="false")
+    assert survey(client, NOTHING)["preserved"] == []
+    kept = survey(client, NOTHING, preserved=["incident", "task", "sys_attachment", "u_plain"])["preserved"]
+    assert kept == [{"table": "incident", "encrypted": ["task.description"]}, {"table": "task", "encrypted": ["task.description"]}]
+    configure(fake, "incident", "")
+    assert {"table": "sys_attachment", "encrypted": ["incident.attachment"]} in survey(client, NOTHING, preserved=["sys_attachment"])["preserved"]
