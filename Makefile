@@ -43,7 +43,8 @@ test: setup ## the fast tier of the tests; says what it leaves out
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
 
-test-long: setup ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once)
+test-long: setup ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once; installs Chromium)
+	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@$(BIN)/python -m pytest -m long tests
 
 soak-token-db: setup ## faults at random instants of the token database engine (ROUNDS=150); the report is build/soak/token_db.json

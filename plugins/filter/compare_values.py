@@ -88,5 +88,6 @@ def _key(value):
 class FilterModule:
     def filters(self):
         return {
-            "compare_values": compare_values, "key_states": key_states, "preserved_records": preserved_records, "record_states": record_states, "rule_states": rule_states,
+            "compare_values": compare_values, "key_states": key_states, "preserved_records": preserved_records, "record_states": record_states,
+            "rule_states": rule_states,
         }

@@ -278,12 +278,17 @@ def _apply(run: Run, event: t.Dict[str, t.Any]) -> None:
     elif event["event"] == "closed":
         run["closed"], run["result"] = event["time"], event["result"]
     else:
-        step = run["steps"].setdefault(event["step"], {"status": None, "started": None, "ended": None, "evidence": {}, "error": None})
+        step = run["steps"].setdefault(
+            event["step"], {"status": None, "started": None, "ended": None, "evidence": {}, "error": None, "attempts": []})
         step["status"], step["error"] = event["status"], event["error"]
         if event["status"] == "started":
             step["started"], step["ended"] = step["started"] or event["time"], None
+            step["attempts"].append({"status": "started", "started": event["time"], "ended": None})
         else:
             step["ended"] = event["time"]
+            if not step["attempts"] or step["attempts"][-1]["ended"]:
+                step["attempts"].append({"started": event["time"]})
+            step["attempts"][-1].update(status=event["status"], ended=event["time"])
         step["evidence"] = event["evidence"] or step["evidence"]
 
 

@@ -116,6 +116,8 @@ run:
         ended: "2026-01-02T03:05:06.001Z"
         evidence: {}
         error:
+        attempts:
+          - {status: done, started: "2026-01-02T03:04:06.001Z", ended: "2026-01-02T03:05:06.001Z"}
 lock:
   description: Who holds the target, when that is why the call failed.
   returned: when another owner holds the target

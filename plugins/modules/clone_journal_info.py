@@ -46,7 +46,9 @@ run:
 report:
   description:
     - The run as a report. C(steps) holds every step of the timeline in order, with the status V(not_run) for those the journal does not mention.
-    - C(open) lists what still needs somebody, C(outage) when the target was out of service.
+    - C(open) lists what still needs somebody, C(way_out) the commands for it, C(safety) the state of the target, C(outage) when it was out of service.
+    - C(checks) lists what was proven and by what, with the result V(passed), V(failed) or V(not_known).
+    - C(attempts) of a step are all its attempts, C(planned) is when it was to happen; V(null) when that is not known.
   returned: when O(clone) is given
   type: dict
   sample:
@@ -60,10 +62,23 @@ report:
         ended: "2026-01-02T03:04:15.678Z"
         evidence: {}
         error:
+        lane: controller
+        attempts:
+          - {status: done, started: "2026-01-02T03:04:05.678Z", ended: "2026-01-02T03:04:15.678Z"}
+        planned: {start: "2026-01-02T03:04:05Z", end: "2026-01-02T03:04:25Z"}
     open: []
+    way_out: []
+    safety: The target is in service.
+    checks:
+      - check: Nothing stood against the run
+        step: t00_preflight
+        result: passed
+        evidence: source acmeprod, target acmetest
     outage:
       began: "2026-01-02T03:04:05.678Z"
       ended: "2026-01-02T05:04:05.678Z"
+      planned_began: "2026-01-02T03:04:00Z"
+      planned_ended: "2026-01-02T05:10:00Z"
     token_db: {tables: 3, rows: 1200, verified: true}
     signatures: {records: 14, resigned: 14}
     verify: {records: 20, readable_through_proxy: 20, cipher_text_without_proxy: 20}

@@ -43,9 +43,10 @@ def test_a_clone_whose_controller_is_killed_again_and_again() -> None:
             clone = Clone(bench, chance)
             ends.append(clone.until_green())
             kills.update(clone.kills)
-        print(f"soak: clone {number}/{ROUNDS} green after {clone.starts} starts, {sum(kills.values())} kills so far, {time.monotonic() - began:.0f} s", flush=True)
+        seconds, count = round(time.monotonic() - began), sum(kills.values())
+        print(f"soak: clone {number}/{ROUNDS} green after {clone.starts} starts, {count} kills so far, {seconds} s", flush=True)
         if REPORT:
-            report = {"seed": SEED, "clones": number, "kills": sum(kills.values()), "killed_in": dict(sorted(kills.items())), "seconds": round(time.monotonic() - began)}
+            report = {"seed": SEED, "clones": number, "kills": count, "killed_in": dict(sorted(kills.items())), "seconds": seconds}
             pathlib.Path(REPORT).write_text(json.dumps(report, indent=2) + "\n")
     assert kills
     assert all(end == ends[0] for end in ends), ends

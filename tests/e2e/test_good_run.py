@@ -39,6 +39,9 @@ class Good(t.NamedTuple):
     bench: Bench
     canaries: t.List[t.Dict[str, str]]
     before: Row
+    planned: Run  # plan_clone, for which nobody confirmed the target
+    plan: Row
+    changed_by_plan: bool
     checked: Run  # --check while the clone was scheduled
     changed_by_check: bool
     run: Run
@@ -58,6 +61,11 @@ def good(shared: Bench) -> t.Iterator[Good]:
     bench.variables["edge_stop_lead"] = bench.stop_lead = 40  # stopping three proxies takes this long on a busy machine
     canaries = bench.fill(20)
     bench.schedule()
+    untouched = bench.world()
+    planned = bench.play("edge_encryption.clone.plan_clone", state="plan")
+    plan_file = bench.folder / "plan" / "state" / "plan.json"
+    plan = json.loads(plan_file.read_text()) if plan_file.exists() else {}
+    changed_by_plan = bench.world() != untouched or [path for path in plan_file.parent.rglob("*")] != [plan_file]
     traffic = bench.lab["traffic"]["control_url"]
     demo_data.start_traffic(bench.lab)
     world = bench.world()["running proxies"]
@@ -77,7 +85,7 @@ def good(shared: Bench) -> t.Iterator[Good]:
     wait_until(lambda: ask("GET", traffic + "/stats")["ok"] > done["ok"] + 3)
     demo_data.stop_traffic(bench.lab)
     assert run.returncode == 0, run.output[-5000:]
-    yield Good(bench, canaries, before, checked, changed, run, watch, done)
+    yield Good(bench, canaries, before, planned, plan, changed_by_plan, checked, changed, run, watch, done)
 
 
 def test_the_report_says_what_happened(good: Good) -> None:
@@ -97,6 +105,41 @@ def test_the_report_says_what_happened(good: Good) -> None:
     verify = report["verify"]
     assert verify["records"] == verify["readable_through_proxy"] == verify["cipher_text_without_proxy"] == 20 * 5 + 2 + 1
     assert verify["failures"] == []
+
+
+def test_the_plan_changed_nothing_and_says_who_does_what_when(good: Good) -> None:
+    assert good.planned.returncode == 0, good.planned.output[-3000:]
+    assert good.planned.changes == [] and not good.changed_by_plan
+    file = good.bench.folder / "plan" / "state" / "plan.json"
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    plan = good.plan
+    assert [step["id"] for step in plan["steps"]] == [step for step in STEPS if step != "t80_rotate_key"]
+    stop = next(step for step in plan["steps"] if step["id"] == "t30_clone_start")
+    targets = ["edge_target_1", "edge_target_2", "edge_target_3"]
+    assert stop["hosts"] == ["runner", *targets] and epoch(plan["clone_start"]) - epoch(stop["planned_start"]) == good.bench.stop_lead
+    assert plan["missing"] == []
+    assert {key["alias"]: set(key["targets"].values()) for key in plan["keys"]} == {"aes128prod": {"missing"}, "aes256prod": {"missing"}}
+    assert plan["signature_keys"]["targets"] == dict.fromkeys(targets, "different")
+    assert {name: choice.get("option", choice.get("name")) for name, choice in plan["recommended"].items()} == {
+        "playbook": "edge_encryption.clone.clone_with_tokenization", "encryption": "same_key", "signatures": "resigned"
+    }  # fmt: skip
+    assert plan["database"]["rows"] > 10 and "stated default" in plan["database"]["from"]
+    assert "aes128prod (128 bit, " in good.planned.output and "edge_target_1 missing, edge_target_2 missing" in good.planned.output
+
+
+def test_the_report_holds_the_plan_against_what_happened(good: Good) -> None:
+    steps = {step["id"]: step for step in good.run.report["steps"]}
+    assert {step for step, told in steps.items() if told["planned"]} == set(STEPS) - {"t80_rotate_key"}
+    assert epoch(steps["t50_clone_end"]["planned"]["start"]) > epoch(good.run.report["clone"]["completed"])
+    assert {check["result"] for check in good.run.report["checks"]} == {"passed"}
+
+
+def test_the_report_can_be_read_as_a_page(good: Good) -> None:
+    page = good.bench.folder / "run" / "report.html"
+    assert oct(page.stat().st_mode & 0o777) == "0o600"
+    html = page.read_text()
+    assert "<strong>Green</strong>" in html and "t50 clone end" in html and "https:" not in html and "http:" not in html
+    assert str(page) in good.run.output
 
 
 def test_the_snapshot_began_after_the_backup_that_the_clone_used(good: Good) -> None:
@@ -276,3 +319,22 @@ def test_check_mode_passes_before_a_clone_is_requested(bench: Bench) -> None:
     assert checked.returncode == 0, checked.output[-3000:]
     assert "cannot be known before" in checked.output
     assert bench.world() == before and not (bench.folder / "run" / "state").exists()
+
+
+@pytest.mark.long
+def test_a_plan_lists_everything_that_is_missing_at_once(bench: Bench) -> None:
+    gone = bench.lab["proxies"]["target"][2]["name"]
+    before = bench.world()
+    nowhere = bench.folder / "nowhere.json"
+    nowhere.write_text(json.dumps({"all": {"hosts": {gone: {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}}}}))
+    nothing = json.dumps({"edge_verify_records": [], "edge_users_kept_away": False})
+    planned = bench.play("edge_encryption.clone.plan_clone", "-i", str(nowhere), "-e", nothing)
+    assert planned.returncode == 0, planned.output[-3000:]
+    assert bench.world() == before
+    plan = json.loads((bench.folder / "run" / "state" / "plan.json").read_text())
+    for says in ("edge_verify_records is empty", "Nothing says how users are kept away", "No clone to acmetest", f"{gone} cannot be reached by Ansible"):
+        assert [point for point in plan["missing"] if says in point], (says, plan["missing"])
+    assert len(plan["missing"]) == 4
+    assert {step["planned_start"] for step in plan["steps"] if step["anchor"] != "now"} == {None}
+    checked = bench.play("edge_encryption.clone.plan_clone", "--check", state="check")
+    assert checked.returncode == 0 and not (bench.folder / "check" / "state").exists()

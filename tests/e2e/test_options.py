@@ -35,7 +35,8 @@ def plain(bench: Bench) -> Bench:
     bench.variables["edge_verify_records"] = [dict(record, attachments=False) for record in demo_data.verify_records(6)]
     bench.variables["edge_canaries"] = [{"table": "incident", "field": "short_description", "values": {"number": "CANARY"}}]
     target = bench.lab["instances"]["target"]
-    bench.variables["edge_canary_instance"] = {"host": target["url"], "username": "demo.user", "password": target["users"]["demo.user"], "ca_path": bench.lab["ca"]}
+    login = {"username": "demo.user", "password": target["users"]["demo.user"]}
+    bench.variables["edge_canary_instance"] = dict(login, host=target["url"], ca_path=bench.lab["ca"])
     return bench
 
 

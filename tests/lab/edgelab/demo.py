@@ -71,7 +71,7 @@ def demonstrate(lab: dict, folder: Path) -> int:
         return finished.returncode or 1
     report = json.loads(report_file.read_text())
     show(lab, canaries[0], traffic, report)
-    say(f"result: {report['result']}; the report is {report_file}")
+    say(f"result: {report['result']}; the report is {report_file.with_suffix('.html')} (JSON beside it)")
     return finished.returncode or (0 if report["result"] == "green" else 1)
 
 
