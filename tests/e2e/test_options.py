@@ -183,6 +183,17 @@ def test_another_playbook_cannot_go_on_with_a_run(small: Bench) -> None:
     assert other.returncode != 0 and "cannot go on with" in other.message, other.message
 
 
+def test_tokens_that_a_job_rewrote_after_the_backup_are_refused(small: Bench) -> None:
+    job = {"sys_id": "e" * 32, "name": "Repair the tokens of incident", "job_type": "order_token_repair"}
+    small.control("source", "POST", "/raw/sysauto_encryption_job", {"rows": [job]})
+    small.control("source", "POST", "/raw/sys_encryption_job_execution", {"rows": [{"sys_id": "f" * 32, "job": job["sys_id"], "state": "Completed"}]})
+    small.schedule()
+    refused = small.run()
+    assert refused.returncode != 0 and refused.step("t35_stage")["status"] == "failed", refused.output[-3000:]
+    assert "Repair the tokens of incident ran on the source between the end of its backup" in refused.message
+    assert not running_proxies(small.proxies("target")) and "edgeencryption_stage" not in small.schemas("target")
+
+
 @pytest.mark.parametrize("answer", ["approved", "not"])
 def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, answer: str) -> None:
     small.schedule()

@@ -212,3 +212,12 @@ def test_edge_encrypted_data_info(run_module, fake):  # noqa: F811
     assert result["in_the_clone"] == result["tokens_needed"] == []
     result = run_module("edge_encrypted_data_info", dict(arguments, configuration_fields={"colour": "x"}))
     assert result.failed and "colour" in result["msg"]
+
+
+def test_edge_token_job_info(run_module, fake):  # noqa: F811
+    fake.tables.update(sysauto_encryption_job={}, sys_encryption_job_execution={})
+    job = fake.add("sysauto_encryption_job", name="Repair", job_type="order_token_repair")
+    fake.add("sys_encryption_job_execution", job=job, sys_created_on="2026-01-31 22:30:00", sys_updated_on="2026-01-31 22:31:00")
+    result = run_module("edge_token_job_info", {"instance": fake.instance, "begin": "2026-01-31 22:00:00", "end": "2026-01-31 23:00:00"})
+    assert not result.failed and not result["changed"] and result["unknown_because"] == "", result
+    assert result["jobs"] == [{"name": "Repair", "job_type": "order_token_repair", "began": "2026-01-31 22:30:00", "last_seen": "2026-01-31 22:31:00"}]
