@@ -65,7 +65,7 @@ def good(shared: Bench) -> t.Iterator[Good]:
     planned = bench.play("edge_encryption.clone.plan_clone", state="plan")
     plan_file = bench.folder / "plan" / "state" / "plan.json"
     plan = json.loads(plan_file.read_text()) if plan_file.exists() else {}
-    changed_by_plan = bench.world() != untouched or [path for path in plan_file.parent.rglob("*")] != [plan_file]
+    changed_by_plan = bench.world() != untouched or list(plan_file.parent.rglob("*")) != [plan_file]
     traffic = bench.lab["traffic"]["control_url"]
     demo_data.start_traffic(bench.lab)
     world = bench.world()["running proxies"]

@@ -51,7 +51,7 @@ def default_is_available(records: Records, change: Change) -> None:
     same = records.store.find(change.table, size=new["size"], active="true")
     if any(row["sys_id"] != new["sys_id"] for row in same):
         raise Aborted(change.table, "Only one default key per size")
-    for former in {new["key"], (change.old or new)["key"]}:
+    for former in (new["key"], (change.old or new)["key"]):
         records.store.change("sys_encryption_key", former, {"was_default": "true"})
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import re
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
 
@@ -143,8 +143,8 @@ def test_each_attempt_has_its_bar_and_the_last_its_label():
 def test_the_picture_stays_in_its_frame_and_names_itself(name):
     picture = svg(page(name))
     width = float(picture.get("viewBox").split()[2])
-    for bar in picture.iter("rect"):
-        assert 0 <= float(bar.get("x")) and float(bar.get("x")) + float(bar.get("width")) <= width and float(bar.get("width")) > 0
+    for strip in picture.iter("rect"):
+        assert 0 <= float(strip.get("x")) and float(strip.get("x")) + float(strip.get("width")) <= width and float(strip.get("width")) > 0
     assert picture.get("role") == "img" and picture.find("title").text and picture.find("desc").text
 
 
