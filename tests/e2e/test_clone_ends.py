@@ -41,7 +41,7 @@ def test_a_clone_that_is_canceled_before_the_node_repoint_leaves_all_as_it_was(s
     homes = small.proxies("target")
     kept = {name: value for name, value in hashes(homes[0]).items() if name.startswith(("conf/", "keystore/", "cache/"))}
     before = small.tokens("target")
-    small.control("source", "PUT", "/knobs", {"stage_seconds": {"Preservers": 60}})
+    small.control("source", "PUT", "/knobs", {"stage_seconds": {"Preservers": 400}})
     small.schedule()
     number = ("-e", f"edge_clone_number={small.number}")
     with small.when("t40_wait_clone", cancel_in(small, "Preservers")) as meddler:
