@@ -178,7 +178,6 @@ def test_another_playbook_cannot_go_on_with_a_run(small: Bench) -> None:
     """A run with tokens that goes on without them would start proxies on the wrong token database."""
     small.schedule()
     kill_at(small, "t35_stage")
-    small.encrypt_without_tokens()
     other = small.run("-e", f"edge_clone_number={small.number}", playbook=SAME_KEY)
     assert other.returncode != 0 and "cannot go on with" in other.message, other.message
 
