@@ -323,3 +323,14 @@ def test_clone(sides, run, tmp_path):
     assert ready["cleanup_running"] is False
     assert not sides.target.raw("sys_trigger")
     assert (tmp_path / "progress").read_text().count("\n") > 3
+
+
+def test_a_job_that_rewrote_tokens(sides, run):
+    sides.source.put("sysauto_encryption_job", {"sys_id": "e" * 32, "name": "Repair the tokens of incident", "job_type": "order_token_repair"})
+    made = {"sys_id": "f" * 32, "job": "e" * 32, "state": "Completed", "sys_created_on": "2026-01-31 22:30:00", "sys_updated_on": "2026-01-31 22:31:00"}
+    sides.source.put("sys_encryption_job_execution", made)
+    arguments = {"instance": sides.instance(sides.source), "begin": "2026-01-31T22:00:00Z", "end": "2026-01-31T23:00:00.5Z"}
+    result = run("edge_token_job_info", arguments)
+    assert not result.failed and result["unknown_because"] == "", result
+    assert [job["name"] for job in result["jobs"]] == ["Repair the tokens of incident"]
+    assert run("edge_token_job_info", dict(arguments, end="2026-01-31 22:29:59"))["jobs"] == []
