@@ -186,11 +186,13 @@ def test_tokens_that_a_job_rewrote_after_the_backup_are_refused(small: Bench) ->
     job = {"sys_id": "e" * 32, "name": "Repair the tokens of incident", "job_type": "order_token_repair"}
     small.control("source", "POST", "/raw/sysauto_encryption_job", {"rows": [job]})
     small.control("source", "POST", "/raw/sys_encryption_job_execution", {"rows": [{"sys_id": "f" * 32, "job": job["sys_id"], "state": "Completed"}]})
+    (made,) = small.raw("source", "sys_encryption_job_execution")
+    assert made["sys_updated_on"] >= small.backup["started"], (made, small.backup)
     small.schedule()
     refused = small.run()
     looked = refused.output.partition("Look for jobs that rewrote tokens")[2][:1500]
     assert refused.returncode != 0 and refused.step("t35_stage")["status"] == "failed", looked
-    assert "Repair the tokens of incident ran on the source between the end of its backup" in refused.message
+    assert "Repair the tokens of incident ran on the source between the begin of its backup" in refused.message
     assert not running_proxies(small.proxies("target")) and "edgeencryption_stage" not in small.schemas("target")
 
 
