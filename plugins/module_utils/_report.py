@@ -175,11 +175,14 @@ def _safety(steps: t.Dict[str, Step], report: Report) -> str:
         return "The target is in service."
     if report["result"] == "rolled_back":
         return "The target is as it was before the clone."
-    if steps["t30_clone_start"]["status"] == "not_run":
+    stop = steps["t30_clone_start"]
+    if not stop["started"]:
         return "The target was not touched."
     if steps["t95_open"]["status"] == "done":
         return "The target is in service."
-    if steps["t60_start_proxies"]["status"] == "not_run":
+    if not any(attempt["status"] == "done" for attempt in stop["attempts"]):
+        return "Target proxies that were stopped stay down and are held, others may still run: edge_encryption.clone.make_safe stops them all."
+    if not steps["t60_start_proxies"]["started"]:
         return "The target proxies stay down and are held, until the source's tokens are proven to be in place."
     if report["signatures"].get("option", "resigned") == "resigned" and steps["t70_signatures"]["status"] != "done":
         return "The target is out of service for users. With the option resigned, its proxies do not validate signatures until t70_signatures is done."
@@ -202,7 +205,7 @@ def _way_out(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str
         "why": "Go on once the cause is mended",
         "command": f"ansible-playbook {COLLECTION}{playbook}{number} -e edge_confirm_target={report['target']}",
     }]  # fmt: skip
-    if steps["t30_clone_start"]["status"] != "not_run":
+    if steps["t30_clone_start"]["started"]:
         ways.append({"why": "Make the target safe until then", "command": f"ansible-playbook {COLLECTION}make_safe{number}"})
         ways.append({"why": "Go back, after the clone was rolled back on the instance", "command": back})
     return ways

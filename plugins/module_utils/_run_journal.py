@@ -73,16 +73,20 @@ class Journal:
     def run(self, clone: str) -> Run:
         """Return what the journal says of one run; a run that was never opened has C(opened) None.
 
+        C(begun) lists the steps that were begun, which one that only waits for a person was not. C(over) tells whether the run leaves the target free.
+
         Raises:
             JournalError: a line in the middle of the file is not JSON.
         """
         run = {
             "run_id": f"{self.target}/{clone}", "target": self.target, "clone": clone, "opened": None, "closed": None,
-            "result": None, "finished": False, "steps": {}, "file": self._file(clone),
+            "result": None, "finished": False, "over": False, "begun": [], "steps": {}, "file": self._file(clone),
         }  # type: Run
         for event in self._events(clone):
             _apply(run, event)
         run["finished"] = run["result"] == "green"
+        run["over"] = run["finished"] or run["result"] in OVER
+        run["begun"] = [step for step, entry in run["steps"].items() if entry["started"]]
         return run
 
     def lock(self) -> t.Optional[t.Dict[str, t.Any]]:
@@ -118,8 +122,8 @@ class Journal:
             raise JournalError(run["run_id"], "is being rolled back.", "Finish that with edge_encryption.clone.roll_back_clone.")
         if run["result"] == ROLLED_BACK:
             raise JournalError(run["run_id"], "was rolled back.", "Request a new clone; it has another number.")
-        still_open = [other["run_id"] for other in self.runs() if other["clone"] != clone and not other["finished"] and other["opened"]
-                      and other["result"] not in OVER and not (other["closed"] and FIRST_TOUCH not in other["steps"])]
+        still_open = [other["run_id"] for other in self.runs() if other["clone"] != clone and not other["over"] and other["opened"]
+                      and not (other["closed"] and FIRST_TOUCH not in other["begun"])]
         if still_open:
             raise JournalError(
                 f"clone {clone} of {self.target}", "run {} is still open.".format(", ".join(still_open)),

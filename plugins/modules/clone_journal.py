@@ -109,6 +109,8 @@ run:
     closed:
     result:
     finished: false
+    over: false
+    begun: [t10_source_backup]
     steps:
       t10_source_backup:
         status: done

@@ -42,6 +42,8 @@ run:
     closed: "2026-01-02T05:04:05.678Z"
     result: green
     finished: true
+    over: true
+    begun: []
     steps: {}
 report:
   description:

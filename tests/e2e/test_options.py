@@ -203,6 +203,9 @@ def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, a
     waits = small.run(edge_gates=["t30_clone_start"])
     assert waits.returncode != 0 and "t30_clone_start was not begun" in waits.output and '"edge_approved": ["t30_clone_start"]' in waits.message
     assert waits.report["open"] and "t30_clone_start waits for a person" in waits.report["open"][0]
+    assert waits.report["safety"] == "The target was not touched." and waits.report["safety"] in waits.output
+    safe = small.play("edge_encryption.clone.make_safe")
+    assert safe.returncode == 0 and "has left the target proxies alone" in safe.output and running_proxies(small.proxies("target"))
     proxies = small.proxies("target")
     if answer == "not":
         change = {"sys_id": "c" * 32, "number": "CHG1", "state": "-1", "approval": "requested"}
@@ -216,4 +219,13 @@ def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, a
         assert late.returncode != 0 and "may not begin after 2026-01-31T22:00:00Z" in late.message
         assert all((home / "bin" / "edgeencryption.pid").exists() for home in proxies)
     done = small.run(*number, edge_gates=["t30_clone_start"], edge_approved=["t30_clone_start"])
+    assert done.returncode == 0, done.output[-3000:]
+
+
+def test_hours_and_gates_do_not_hold_up_what_is_done_again(small: Bench) -> None:
+    """The proxies are down and the tokens exchanged: a run that is killed then must be able to end at any hour, without asking again."""
+    small.schedule()
+    kill_at(small, "t55_keys")
+    late = {"edge_not_after": "2026-01-31T22:00:00Z", "edge_gates": ["t30_clone_start", "t50_clone_end"]}
+    done = small.run("-e", f"edge_clone_number={small.number}", **late)
     assert done.returncode == 0, done.output[-3000:]

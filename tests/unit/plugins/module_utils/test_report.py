@@ -51,6 +51,7 @@ def test_an_unreadable_value_fails_its_check_and_is_named():
 
 @pytest.mark.parametrize(("stop_at", "safety", "commands"), [
     ("t20_before_clone", "was not touched", ["clone_with_tokenization"]),
+    ("t30_clone_start", "others may still run", ["clone_with_tokenization", "make_safe", "roll_back_clone"]),
     ("t35_stage", "stay down and are held", ["clone_with_tokenization", "make_safe", "roll_back_clone"]),
     ("t60_start_proxies", "do not validate", ["clone_with_tokenization", "make_safe", "roll_back_clone"]),
     ("t90_verify", "out of service for users", ["clone_with_tokenization", "make_safe", "roll_back_clone"]),
@@ -59,6 +60,12 @@ def test_what_is_safe_and_the_ways_out(stop_at, safety, commands):
     report = build_report(run(stop_at=stop_at, error="no"))
     assert safety in report["safety"]
     assert [re.search(r"clone\.(\w+) -e edge_clone_number=CLN0001234", way["command"]).group(1) for way in report["way_out"]] == commands
+
+
+def test_a_stop_that_waits_for_a_person_has_touched_nothing():
+    state = run(stop_at="t30_clone_start", error="asks")
+    state["steps"]["t30_clone_start"].update(status="waiting", started=None)
+    assert build_report(state)["safety"] == "The target was not touched."
 
 
 @pytest.mark.parametrize(("options", "playbook"), [

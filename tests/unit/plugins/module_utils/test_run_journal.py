@@ -198,3 +198,27 @@ def test_a_roll_back_that_was_killed_is_taken_up_by_another_owner(journal):
     journal.roll_back("C1", "dead")
     changed, run = journal.roll_back("C1", "me", force_unlock="dead")
     assert changed and run["result"] == "rolling_back" and journal.lock()["owner"] == "me"
+
+
+# What was begun, and what is over
+
+
+def test_a_step_that_waits_for_a_person_was_not_begun(journal):
+    journal.open("C1", "me")
+    _changed, run = journal.record("C1", "t30_clone_start", "waiting", error="asks")
+    assert run["steps"]["t30_clone_start"]["status"] == "waiting" and run["begun"] == []
+    journal.close("C1", "red", "me")
+    assert journal.open("C2", "me")[0] is True  # the target was not touched
+    journal.close("C2", "abandoned", "me")
+    journal.open("C1", "me")
+    journal.record("C1", "t30_clone_start", "started")
+    _changed, run = journal.record("C1", "t30_clone_start", "waiting", error="asks again")
+    assert run["begun"] == ["t30_clone_start"]
+
+
+@pytest.mark.parametrize(("result", "over"), [("green", True), ("abandoned", True), ("rolled_back", True), ("red", False)])
+def test_a_run_that_is_over_leaves_the_target_free(journal, result, over):
+    journal.open("C1", "me")
+    assert not journal.run("C1")["over"]
+    journal.close("C1", result, "me")
+    assert journal.run("C1")["over"] is over
