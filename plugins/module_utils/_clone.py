@@ -9,12 +9,12 @@
 import re
 import time
 import typing as t
-from datetime import datetime, timedelta, timezone
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, LoginRefused, RestError, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, NotFound, Row, Table, equals, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import seconds_of, stamp_of
 
 CLEANUP_JOB = "Execute Clone Cleanup Script: Execute Cleanup Scripts Sequentially"
 # Documentation page "Exploring instance clone".
@@ -35,6 +35,7 @@ STAGES = (
 NODE_REPOINT = STAGES.index("Node repoint")
 # How long a clone can be rolled back: the same page.
 ROLL_BACK_DAYS, ROLL_BACK_DAYS_SHARDED = 7, 2
+DAY = 86400
 # Documentation page "Clone states", folded. Any other state is unknown: neither success nor failure.
 PHASES = {
     "draft": "waiting",
@@ -116,10 +117,6 @@ def iso(stamp: str) -> t.Optional[str]:
     """Return a time of the Table API, which is UTC, in ISO 8601."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)", stamp.strip())
     return "{}T{}Z".format(*match.groups()) if match else None
-
-
-def _epoch(stamp: str) -> float:
-    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
 
 
 # Looking
@@ -279,11 +276,8 @@ class Clones:
 
 def _stage(log: t.Iterable[t.Dict[str, t.Any]]) -> t.Optional[str]:
     """Return the stage that the log named last; of those of the same second, the later one by the documentation."""
-    last = ("", -1)
-    for line in log:
-        for number, name in enumerate(STAGES):
-            if re.search(r"\b{}\b".format(re.escape(name)), line["message"], re.IGNORECASE):
-                last = max(last, (line["time"] or "", number))
+    named = [(line["time"] or "", _furthest(line["message"])) for line in log]
+    last = max([each for each in named if each[1] >= 0] + [("", -1)])
     return STAGES[last[1]] if last[1] >= 0 else None
 
 
@@ -313,11 +307,7 @@ def deadlines(clone: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     cancelable = clone["phase"] in ("waiting", "running") and clone["target_data"] == "untouched"
     until = {"roll_back_until": ROLL_BACK_DAYS, "roll_back_until_if_sharded": ROLL_BACK_DAYS_SHARDED}
     ended = clone["completed"] if clone["phase"] == "completed" else None
-    return dict({name: _later(ended, days) if ended else None for name, days in until.items()}, cancelable=cancelable)
-
-
-def _later(stamp: str, days: int) -> str:
-    return (datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ") + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dict({name: stamp_of(seconds_of(ended) + days * DAY) if ended else None for name, days in until.items()}, cancelable=cancelable)
 
 
 def _furthest(text: str) -> int:
@@ -422,7 +412,7 @@ class Follower:
     def _not_due(self, clone: t.Dict[str, t.Any]) -> str:
         if not clone["scheduled"]:
             return "It has no scheduled start."
-        left = _epoch(clone["scheduled"]) - self.lead - self._now()
+        left = seconds_of(clone["scheduled"]) - self.lead - self._now()
         return "It is not due for another {:.0f} s.".format(left) if left > 0 else ""
 
     def _now(self) -> float:
@@ -457,7 +447,7 @@ class Follower:
         seen = time.monotonic() - (self._completed_seen or 0)
         if not clone["completed"]:
             return seen
-        return max(seen, self._now() - _epoch(clone["completed"]))
+        return max(seen, self._now() - seconds_of(clone["completed"]))
 
 
 def cleanup_runs(target: Client) -> bool:

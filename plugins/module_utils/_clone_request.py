@@ -15,6 +15,7 @@ import typing as t
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import (
+    DAY,
     TABLES,
     Ambiguous,
     Clones,
@@ -27,6 +28,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._clone impor
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Row, Table, equals
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import seconds_of
 
 Clone = t.Dict[str, t.Any]
 
@@ -193,7 +195,7 @@ class Requests:
             )
 
     def _refuse_too_near(self, target: str, scheduled: str, sys_id: str) -> None:
-        start = _time(scheduled)
+        start = seconds_of(scheduled)
         for kind in self.clones.tables:
             try:
                 rows = Table(self.source, kind.name).list(
@@ -207,7 +209,7 @@ class Requests:
                 when = row.get("started") or row.get("scheduled")
                 if phase_of(row["state"]) == "canceled" or fold(row["state"]) in ("draft", "error") or not when or not iso(when):
                     continue
-                days = abs((start - _time(when)).total_seconds()) / 86400
+                days = abs(start - seconds_of(when)) / DAY
                 if days < self.min_days:
                     raise RequestRefused(
                         "a clone to {}".format(target),
@@ -243,10 +245,6 @@ class Requests:
             if check or late or state not in ("draft", "requested"):
                 return clone
             self._sleep(self.interval)
-
-
-def _time(stamp: str) -> datetime:
-    return datetime.strptime(stamp.strip().replace("T", " ").rstrip("Z"), "%Y-%m-%d %H:%M:%S")
 
 
 def _same(have: t.Optional[str], want: str) -> bool:

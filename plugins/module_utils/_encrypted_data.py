@@ -9,10 +9,9 @@
 import re
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import refuse_hidden
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Row, Table, equals
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Row, Table, equals, renamed
 
 CONFIGURATIONS = "sys_encryption_configuration"
 # The documentation names what the form shows, not the columns.
@@ -37,7 +36,7 @@ class Left(t.NamedTuple):
 def survey(
     client: Client,
     left: Left,
-    fields: t.Optional[t.Mapping[str, str]] = None,
+    fields: t.Optional[t.Mapping[str, t.Any]] = None,
     pattern_table: str = PATTERNS,
     preserved: t.Sequence[str] = (),
 ) -> t.Dict[str, t.Any]:
@@ -54,9 +53,9 @@ def survey(
         says what keeps its values or order in the token database, C(in_the_clone) what encrypted data the clone would bring. An empty list is a proof.
         C(preserved) names what is encrypted by an active configuration in the rows that the clone keeps.
     Raises:
-        EdgeError: records of configurations may not be read, or their columns have other names.
+        EdgeError: records of configurations may not be read, their columns have other names, or C(fields) has a name that is none in C(FIELDS).
     """
-    configurations = [_configuration(client, row, left) for row in _rows(client, dict(FIELDS, **(fields or {})))]
+    configurations = [_configuration(client, row, left) for row in _rows(client, renamed(FIELDS, fields, "configuration_fields"))]
     patterns, reason = _patterns(client, pattern_table)
     unproven = [
         "{}: whether there are tokenization patterns cannot be told: {} Name their table.".format(pattern_table, reason)
@@ -148,15 +147,3 @@ def _patterns(client: Client, table: str) -> t.Tuple[t.Optional[t.List[str]], st
     if listing.hidden:
         return None, "{} of its records may not be read.".format(listing.hidden)
     return [row["name"] for row in listing.rows], ""
-
-
-def fields_of(given: t.Optional[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
-    """Return the columns that somebody named.
-
-    Raises:
-        EdgeError: an entry is none that matters here.
-    """
-    unknown = sorted(set(given or {}) - set(FIELDS))
-    if unknown:
-        raise EdgeError("configuration_fields", "has {}, which is not known.".format(", ".join(unknown)), "Use {}.".format(", ".join(sorted(FIELDS))))
-    return {name: str(column) for name, column in (given or {}).items()}

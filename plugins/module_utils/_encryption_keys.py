@@ -13,7 +13,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_d
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import refuse_hidden
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Row, Table, equals
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Row, Table, equals, renamed
 
 KEYS, DEFAULTS, HELD, PROXIES = "sys_encryption_key", "sys_encryption_key_configuration", "sys_encryption_proxy_key", "sys_encryption_proxy"
 AVAILABLE = "available"
@@ -136,14 +136,6 @@ class EncryptionKeys:
         listing = Table(self.client, table).list("", sorted(set(names.values())))
         refuse_hidden(self.client, table, listing)
         return [dict({name: row[column] for name, column in names.items()}, sys_id=row["sys_id"]) for row in listing.rows]
-
-
-def renamed(known: t.Mapping[str, str], given: t.Optional[t.Mapping[str, t.Any]], option: str = "fields") -> t.Dict[str, str]:
-    """Return names with those that somebody gave in place of the defaults."""
-    unknown = sorted(set(given or {}) - set(known))
-    if unknown:
-        raise EdgeError(option, "has {}, which is not known.".format(", ".join(unknown)), "Use {}.".format(", ".join(sorted(known))))
-    return dict(known, **{name: str(value) for name, value in (given or {}).items()})
 
 
 def require_columns(client: Client, table: str, columns: t.Iterable[str]) -> None:

@@ -68,26 +68,32 @@ class Source(t.NamedTuple):
 def copy_entry(keytool: str, source: Source, alias: str, path: str, password: str, new_alias: str) -> None:
     """Put an entry into the keystore at C(path), which keeps all its other entries; the rename at the end is the only visible step."""
     entry = source.entry(alias)
-    before = _files.read(path, "keystore")
-    with _files.temporary_copy(path, before) as temp:
+    with _edited(path, password, new_alias) as temp:
         _import(keytool, source, entry, temp, password, new_alias)
-        written = _files.read(temp, "keystore")
-        _prove(before, written, password, path, entry, new_alias)
-        if _files.read(path, "keystore") != before:
-            raise KeystoreError(path, "it was changed by somebody else while it was being edited.", "Run the task again.")
-        _files.replace(temp, os.path.realpath(path))
+        # keytool may return 0 without having done its work.
+        copied = _jceks.parse(_files.read(temp, "keystore"), password, path, [new_alias]).get(_jceks.normalize(new_alias))
+        if copied is None or copied.identity != entry.identity:
+            raise KeytoolError(path, "keytool reported success, but the entry {0} is not as in the source.".format(_jceks.normalize(new_alias)))
 
 
 def delete_entry(keytool: str, path: str, password: str, alias: str) -> None:
     """Take an entry out of the keystore at C(path), which keeps all its other entries."""
+    with _edited(path, password, alias) as temp:
+        _run(keytool, ["-delete", "-alias", alias, "-keystore", temp, "-storetype", "jceks"], {"-storepass": password})
+        if _jceks.normalize(alias) in _jceks.read_stored(_files.read(temp, "keystore"), password, path):
+            raise KeytoolError(path, "keytool reported success, but the entry {0} is still there.".format(alias))
+
+
+@contextlib.contextmanager
+def _edited(path: str, password: str, alias: str) -> t.Iterator[str]:
+    """Give a copy of the keystore to edit, which takes its place at the end if no entry but C(alias) was changed, and nobody else changed it."""
     before = _files.read(path, "keystore")
     with _files.temporary_copy(path, before) as temp:
-        _run(keytool, ["-delete", "-alias", alias, "-keystore", temp, "-storetype", "jceks"], {"-storepass": password})
-        written = _files.read(temp, "keystore")
-        kept = dict(_jceks.read_stored(before, password, path))
-        kept.pop(_jceks.normalize(alias))
-        if _jceks.read_stored(written, password, path) != kept:
-            raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(alias))
+        yield temp
+        old, new = (_jceks.read_stored(content, password, path) for content in (before, _files.read(temp, "keystore")))
+        name = _jceks.normalize(alias)
+        if dict(old, **{name: None}) != dict(new, **{name: None}):
+            raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(name))
         if _files.read(path, "keystore") != before:
             raise KeystoreError(path, "it was changed by somebody else while it was being edited.", "Run the task again.")
         _files.replace(temp, os.path.realpath(path))
@@ -173,17 +179,6 @@ def _pipe(line: str) -> int:
     with os.fdopen(write, "wb") as stream:
         stream.write(line.encode("utf-8") + b"\n")
     return read
-
-
-def _prove(before: bytes, after: bytes, password: str, path: str, entry: Entry, new_alias: str) -> None:
-    """keytool may return 0 without having done its work."""
-    alias = _jceks.normalize(new_alias)
-    copied = _jceks.parse(after, password, path, [alias]).get(alias)
-    if copied is None or copied.identity != entry.identity:
-        raise KeytoolError(path, "keytool reported success, but the entry {0} is not as in the source.".format(alias))
-    old, new = _jceks.read_stored(before, password, path), _jceks.read_stored(after, password, path)
-    if dict(old, **{alias: None}) != dict(new, **{alias: None}):
-        raise KeytoolError(path, "keytool changed other entries than {0}; the keystore was left as it was.".format(alias))
 
 
 def summary(entry: t.Optional[Entry]) -> t.Dict[str, t.Any]:

@@ -15,13 +15,13 @@ import re
 import time
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._encryption_keys import EncryptionKeys, renamed, require_columns
+from ansible_collections.edge_encryption.clone.plugins.module_utils._encryption_keys import EncryptionKeys, require_columns
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client
 from ansible_collections.edge_encryption.clone.plugins.module_utils._key_usage import Reader, Scope, Usage, scan
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import refuse_hidden
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Row, Table, equals
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import Row, Table, equals, renamed
 
 JOBS, EXECUTIONS, CHUNKS = "sysauto_encryption_job", "sys_encryption_job_execution", "sys_encryption_job_execution_chunk"
 # The documentation names tables, jobs and buttons, but neither columns nor values.

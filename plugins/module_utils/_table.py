@@ -306,6 +306,18 @@ def equals(**values: str) -> str:
     return "^".join("{}={}".format(name, value) for name, value in sorted(values.items()))
 
 
+def renamed(known: t.Mapping[str, str], given: t.Optional[t.Mapping[str, t.Any]], option: str = "fields") -> t.Dict[str, str]:
+    """Return names of columns or values, with those that somebody gave in place of the defaults.
+
+    Raises:
+        EdgeError: something is given that is none of the known ones; C(option) says where.
+    """
+    unknown = sorted(set(given or {}) - set(known))
+    if unknown:
+        raise EdgeError(option, "has {}, which is not known.".format(", ".join(unknown)), "Use {}.".format(", ".join(sorted(known))))
+    return dict(known, **{name: str(value) for name, value in (given or {}).items()})
+
+
 def flag(value: bool) -> str:
     """Return a boolean as the Table API writes it."""
     return "true" if value else "false"

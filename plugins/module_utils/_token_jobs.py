@@ -8,9 +8,8 @@
 
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, StatusError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Listing, Table
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Listing, Table, renamed
 
 JOBS, EXECUTIONS = "sysauto_encryption_job", "sys_encryption_job_execution"
 # Neither columns nor values are documented; the jobs' names in the menu are.
@@ -27,11 +26,10 @@ def between(client: Client, begin: str, end: str, fields: t.Optional[t.Mapping[s
         fields: columns that have another name than in C(FIELDS).
     Returns:
         C(jobs), each with C(name), C(job_type), C(began) and C(last_seen), and C(unknown_because), empty when the jobs could all be read.
+    Raises:
+        EdgeError: C(fields) has a name that is none in C(FIELDS).
     """
-    unknown = sorted(set(fields or {}) - set(FIELDS))
-    if unknown:
-        raise EdgeError("fields", "has {}, which is not known.".format(", ".join(unknown)), "Use {}.".format(", ".join(sorted(FIELDS))))
-    names = dict(FIELDS, **{name: str(column) for name, column in (fields or {}).items()})
+    names = renamed(FIELDS, fields)
     try:
         executions = Table(client, EXECUTIONS).list("", [names["job"], "sys_created_on", "sys_updated_on"])
         jobs = Table(client, JOBS).list("", [names["job_type"], names["name"]])

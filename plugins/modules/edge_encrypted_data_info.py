@@ -157,7 +157,7 @@ in_the_clone:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import PATTERNS, Left, fields_of, survey
+from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import PATTERNS, Left, survey
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec
@@ -165,7 +165,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_ar
 
 def run(params):
     left = Left(frozenset(params["exclusions"]), params["attachments_excluded"], params["audit_excluded"])
-    return survey(client_of(params["instance"]), left, fields_of(params["configuration_fields"]), params["pattern_table"], params["preserved"])
+    return survey(client_of(params["instance"]), left, params["configuration_fields"], params["pattern_table"], params["preserved"])
 
 
 def main():

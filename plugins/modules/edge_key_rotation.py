@@ -211,7 +211,6 @@ usage:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import fields_of
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec
@@ -226,7 +225,7 @@ def settings_of(params):
     same = set(Settings._fields) - {"name", "configuration_fields", "states"}
     return Settings(
         name=name,
-        configuration_fields=fields_of(params["configuration_fields"]),
+        configuration_fields=params["configuration_fields"],
         states={kind: states for kind, states in (params["states"] or {}).items() if states},
         **{option: params[option] for option in same},
     )

@@ -95,7 +95,6 @@ complete:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import fields_of
 from ansible_collections.edge_encryption.clone.plugins.module_utils._encryption_keys import EncryptionKeys
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
@@ -107,7 +106,7 @@ def run(params):
     client = client_of(params["instance"])
     aliases = {key["alias"] for key in EncryptionKeys(client, params["key_fields"]).list()}
     scope = Scope(True, params["audit"], params["attachments"], tuple(params["tables"]), params["limit"])
-    return scan(client, Reader(aliases, params["alias_pattern"]), scope, fields_of(params["configuration_fields"])).as_dict()
+    return scan(client, Reader(aliases, params["alias_pattern"]), scope, params["configuration_fields"]).as_dict()
 
 
 def main():

@@ -4,7 +4,7 @@
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import Left, fields_of, survey
+from ansible_collections.edge_encryption.clone.plugins.module_utils._encrypted_data import Left, survey
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing
@@ -105,10 +105,10 @@ def test_columns_with_other_names(fake, client):  # noqa: F811
     fake.add("sys_encryption_configuration", u_table="incident", type="column", column="description", encryption_type="standard_128", active="true")
     with pytest.raises(FieldsMissing, match="table"):
         survey(client, NOTHING)
-    found = survey(client, left("incident"), fields_of({"table": "u_table"}))
+    found = survey(client, left("incident"), {"table": "u_table"})
     assert [each["name"] for each in found["configurations"]] == ["incident.description"]
     with pytest.raises(EdgeError, match="configuration_fields: has tabel, which is not known. Use active, column"):
-        fields_of({"tabel": "u_table"})
+        survey(client, NOTHING, {"tabel": "u_table"})
 
 
 def test_what_is_encrypted_in_rows_that_the_clone_keeps(fake, client):  # noqa: F811
