@@ -177,7 +177,7 @@ def _safety(steps: t.Dict[str, Step], report: Report) -> str:
         return "The target is as it was before the clone."
     stop = steps["t30_clone_start"]
     if not stop["started"]:
-        return "The target was not touched."
+        return "The target was not touched; its proxies were not touched either."
     if steps["t95_open"]["status"] == "done":
         return "The target is in service."
     if not any(attempt["status"] == "done" for attempt in stop["attempts"]):

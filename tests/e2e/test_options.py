@@ -203,7 +203,7 @@ def test_a_step_waits_for_a_person_and_keeps_to_the_agreed_hours(small: Bench, a
     waits = small.run(edge_gates=["t30_clone_start"])
     assert waits.returncode != 0 and "t30_clone_start was not begun" in waits.output and '"edge_approved": ["t30_clone_start"]' in waits.message
     assert waits.report["open"] and "t30_clone_start waits for a person" in waits.report["open"][0]
-    assert waits.report["safety"] == "The target was not touched." and waits.report["safety"] in waits.output
+    assert waits.report["safety"] == "The target was not touched; its proxies were not touched either." and waits.report["safety"] in waits.output
     safe = small.play("edge_encryption.clone.make_safe")
     assert safe.returncode == 0 and "has left the target proxies alone" in safe.output and running_proxies(small.proxies("target"))
     proxies = small.proxies("target")

@@ -65,7 +65,7 @@ def test_what_is_safe_and_the_ways_out(stop_at, safety, commands):
 def test_a_stop_that_waits_for_a_person_has_touched_nothing():
     state = run(stop_at="t30_clone_start", error="asks")
     state["steps"]["t30_clone_start"].update(status="waiting", started=None)
-    assert build_report(state)["safety"] == "The target was not touched."
+    assert build_report(state)["safety"] == "The target was not touched; its proxies were not touched either."
 
 
 @pytest.mark.parametrize(("options", "playbook"), [
