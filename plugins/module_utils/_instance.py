@@ -6,6 +6,7 @@
 
 """What can be learned of an instance before anything is done to it."""
 
+import re
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -27,6 +28,7 @@ def describe(client: Client, properties: t.Sequence[str], tables: t.Sequence[str
     return {
         "name": name,
         "version": values.get("glide.buildname") or values.get("glide.war") or "",
+        "release": release_of(values.get("glide.buildname") or "", values.get("glide.war") or ""),
         "production": production(client, production_of or name),
         "properties": {each: values.get(each) for each in wanted},
         "user": client.credentials.username,
@@ -35,6 +37,12 @@ def describe(client: Client, properties: t.Sequence[str], tables: t.Sequence[str
         "tables_readable": readable,
         "unreadable_because": reasons,
     }
+
+
+def release_of(buildname: str, war: str) -> str:
+    """Return the release family in lower case, empty if neither glide.buildname (such as Zurich) nor glide.war (glide-zurich-...) names one."""
+    named = re.match(r"([a-z]+)", buildname.strip().lower()) or re.match(r"glide-([a-z]+)-", war.strip().lower())
+    return named.group(1) if named else ""
 
 
 def production(client: Client, name: str) -> t.Optional[bool]:

@@ -59,6 +59,11 @@ version:
   returned: success
   type: str
   sample: Zurich
+release:
+  description: The release family in lower case, from C(glide.buildname) or else C(glide.war). Empty if neither names one.
+  returned: success
+  type: str
+  sample: zurich
 production:
   description: Whether the table C(instance) has it, or O(production_of), down as a production instance. V(null) if it does not say.
   returned: success

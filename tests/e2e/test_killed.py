@@ -13,12 +13,12 @@ from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, kil
 
 
 def kill_at(bench: Bench, step: str, seconds: float = 0, when: t.Callable[[], bool] = lambda: True) -> None:
-    """Start a run, or start it again, and kill it so many seconds after the begin of a step, as soon as something is so."""
+    """Start a run, or start it again, and kill it so many seconds after the begin of a step (of the next one, if it is done), as soon as something is so."""
     seen = len(bench.journal())
     process = bench.start("-e", f"edge_clone_number={bench.number}")
     try:
         bench.start_clone_when_awaited("run", lambda: process.poll() is not None)
-        while not any(event.get("step") == step and event["status"] == "started" for event in bench.journal()[seen:]):
+        while not any(event.get("step", "") >= step and event["status"] == "started" for event in bench.journal()[seen:]):
             assert process.poll() is None, bench.result(process).output[-3000:]
             time.sleep(0.05)
         time.sleep(seconds)
@@ -51,10 +51,15 @@ def test_a_run_killed_after_steps_that_are_done_again_and_while_a_proxy_is_down(
     ends_green(small)
 
 
+STEPS = ("t30_clone_start", "t35_stage", "t40_wait_clone", "t50_clone_end", "t55_keys", "t60_start_proxies", "t70_signatures")
+SECONDS = (0, 1.5, 3, 5)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seconds", [0, 1.5, 3, 5])
-@pytest.mark.parametrize("step", ["t30_clone_start", "t35_stage", "t40_wait_clone", "t50_clone_end", "t55_keys", "t60_start_proxies", "t70_signatures"])
-def test_a_run_killed_at_any_instant(small: Bench, step: str, seconds: float) -> None:
+@pytest.mark.parametrize("shift", range(len(SECONDS)))
+def test_a_run_killed_in_every_step(small: Bench, shift: int) -> None:
+    """One clone is killed once in each step; over all shifts each step is killed after each of the seconds."""
     small.schedule()
-    kill_at(small, step, seconds)
+    for number, step in enumerate(STEPS):
+        kill_at(small, step, SECONDS[(number + shift) % len(SECONDS)])
     ends_green(small)

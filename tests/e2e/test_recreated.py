@@ -150,10 +150,10 @@ def test_a_run_that_was_begun_with_another_option_or_too_late_is_refused(own: Be
     assert late.returncode != 0 and "nobody knows any more what the rules of the target were" in late.message
 
 
-@pytest.mark.parametrize("seconds", [0, 0.7, 1.5, 3])
-@pytest.mark.parametrize("step", ["t20_before_clone", "t57_registration", "t70_signatures"])
-def test_a_run_killed_at_any_instant(own: Bench, step: str, seconds: float) -> None:
-    kill_at(own, step, seconds)
+@pytest.mark.parametrize("seconds", [(0, 0.7, 1.5), (0.7, 1.5, 3), (1.5, 3, 0), (3, 0, 0.7)])
+def test_a_run_killed_in_every_step_that_it_changes(own: Bench, seconds: t.Sequence[float]) -> None:
+    for step, after in zip(("t20_before_clone", "t57_registration", "t70_signatures"), seconds):
+        kill_at(own, step, after)
     run = own.run("-e", f"edge_clone_number={own.number}")
     assert run.returncode == 0, run.output[-5000:]
     assert_green(own, run.report)

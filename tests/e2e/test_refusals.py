@@ -158,6 +158,33 @@ def without_rules(**changes: t.Any) -> Case:
     return case
 
 
+def users_replaced(**account: str) -> Case:
+    """Return a case of a clone that brings the users of the source, with an account to go on with afterwards, if any."""
+
+    @contextlib.contextmanager
+    def case(bench: Bench) -> t.Iterator[Row]:
+        bench.change_request(preserve_users_and_related_tables="false")
+        yield {"edge_target_instance_after_clone": instance(bench, "target", **account)} if account else {}
+        bench.change_request(preserve_users_and_related_tables="true")
+
+    return case
+
+
+@contextlib.contextmanager
+def newer_source(bench: Bench) -> t.Iterator[Row]:
+    row = next(row for row in bench.raw("source", "sys_properties") if row["name"] == "glide.buildname")  # pylint: disable=stop-iteration-return
+    bench.control("source", "POST", "/raw/sys_properties", {"rows": [dict(row, value="Australia")]})
+    yield {}
+    bench.control("source", "POST", "/raw/sys_properties", {"rows": [row]})
+
+
+@contextlib.contextmanager
+def account_with_too_few_roles(bench: Bench) -> t.Iterator[Row]:
+    """The account of the source can log in to the target after the clone, and has there what it has on the source."""
+    with users_replaced(password=bench.lab["instances"]["source"]["password"])(bench) as overrides:
+        yield overrides
+
+
 CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "it knows acmeprod, acmetest", "Correct the name"]),
     "target is the source": (
@@ -204,6 +231,16 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "alias for the signature key that another key has": (
         given(edge_signature_option="copied_key", edge_signature_alias="AES128test"), ["something else under the alias AES128test", "edge_signature_alias"]),
     "unknown signature option": (given(edge_signature_option="option3"), ["edge_signature_option is option3", "copied_key, resigned or recreated"]),
+    "users replaced and no account afterwards": (users_replaced(), ["replaces the users of acmetest", "edge_target_instance_after_clone"]),
+    "account after the clone that cannot log in": (
+        users_replaced(password="wrong-password"), ["edge_target_instance_after_clone", "acmeprod, whose users the clone brings", "password"]),
+    "account after the clone with too few roles": (
+        account_with_too_few_roles, ["edge_target_instance_after_clone lacks security_admin, user_admin on acmeprod", "edge_required_roles"]),
+    "wrong password of the proxies' account": (
+        given(edge_service_account={"username": "edge.proxy", "password": "wrong-password"}), ["edge.proxy cannot log in to acmetest", "edge_service_account"]),
+    "roles that the account does not have": (
+        given(edge_required_roles={"source": ["clone_admin", "edge_reader"]}), ["edge_source_instance lacks edge_reader on acmeprod", "edge_required_roles"]),
+    "source of another release": (newer_source, ["brings release australia to acmetest, which has zurich", "edge_new_release=australia"]),
     "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
 }
 FAST = (

@@ -4,6 +4,7 @@
 
 """The encryption option rotated_key: the source's key in the beginning, the target's own in the end, and the source's key gone."""
 
+import json
 import typing as t
 
 import jks
@@ -77,6 +78,38 @@ def test_killed_while_rotating_and_while_a_proxy_is_down(rotated: Bench) -> None
     assert_rotated(rotated, rotated.run("-e", f"edge_clone_number={rotated.number}", playbook=PLAYBOOK))
     assert clear["edge_token_map of the source"] <= rotated.tokens("target")
     again = rotated.run("-e", f"edge_clone_number={rotated.number}", playbook=PLAYBOOK, keep_report=True)
+    assert again.returncode == 0 and again.changes == [], again.changes
+
+
+@pytest.mark.parametrize("signatures", ["copied_key", "recreated"])
+def test_with_the_other_signature_options(rotated: Bench, signatures: str) -> None:
+    if signatures == "recreated":
+        rotated.change_request(profile=rotated.leave_rules_out())
+    assert_rotated(rotated, rotated.run(playbook=PLAYBOOK, edge_signature_option=signatures))
+
+
+def test_a_key_that_was_kept_is_removed_later_without_a_clone(rotated: Bench) -> None:
+    """Each old key has a job of its own; the source's key stays until somebody rotates with the playbook of its own."""
+    run = rotated.run(playbook=PLAYBOOK, edge_remove_old_key=False, edge_rotation_job="single")
+    assert run.returncode == 0, run.output[-5000:]
+    assert run.report["result"] == "green" and run.report["open"] == []
+    assert under(rotated, OLD) == 0 and keys_of(rotated) == [OLD | OWN] * len(rotated.proxies("target"))
+    jobs = {row["job_type"] for row in rotated.raw("target", "sysauto_encryption_job")}
+    assert "single_key_rotation" in jobs and "mass_key_rotation" not in jobs, jobs
+    old = ("-e", json.dumps({"edge_old_key_aliases": sorted(OLD)}))
+    unconfirmed = rotated.play("edge_encryption.clone.rotate_key", *old)
+    assert unconfirmed.returncode != 0 and "-e edge_confirm_target=acmetest" in unconfirmed.message
+    assert keys_of(rotated) == [OLD | OWN] * len(rotated.proxies("target"))
+    confirmed = (*old, "-e", "edge_confirm_target=acmetest")
+    rotated.play("edge_encryption.clone.rotate_key", *confirmed, kill_when=lambda: keys_of(rotated)[0] == OWN)
+    assert keys_of(rotated)[-1] == OLD | OWN
+    done = rotated.play("edge_encryption.clone.rotate_key", *confirmed)
+    assert done.returncode == 0, done.output[-5000:]
+    assert keys_of(rotated) == [OWN] * len(rotated.proxies("target"))
+    assert {row["alias"] for row in rotated.raw("target", "sys_encryption_key")} == OWN
+    looked = rotated.play("edge_encryption.clone.verify_clone", "-e", f"edge_clone_number={rotated.number}")
+    assert looked.returncode == 0, looked.output[-3000:]
+    again = rotated.play("edge_encryption.clone.rotate_key", *confirmed)
     assert again.returncode == 0 and again.changes == [], again.changes
 
 
