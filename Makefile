@@ -16,7 +16,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity lab-up lab-down lab-status clean
+.PHONY: help setup demo test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity lab-up lab-down lab-status clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: setup ## the fast tier of the tests; says what it leaves out
 test-long: setup ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@$(BIN)/python -m pytest -m long tests
+
+molecule: setup ## a scenario a role, against one lab: prepare, check mode, converge, idempotence, verify; about ten minutes
+	$(BIN)/molecule test --all
 
 soak-token-db: setup ## faults at random instants of the token database engine (ROUNDS=150); the report is build/soak/token_db.json
 	@mkdir -p build/soak

@@ -51,6 +51,31 @@ def test_a_role_describes_each_entry_point(role):
             assert option.startswith(f"{role}_") and content["description"], (name, option)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_an_option_of_a_role_is_required_or_has_the_default_that_is_documented(role):
+    """Ansible takes no default from the specification, so that a documented one which is missing in defaults would be undefined."""
+    folder = ROOT / "roles" / role
+    specs = yaml.safe_load((folder / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    defaults = yaml.safe_load((folder / "defaults" / "main.yml").read_text()) if (folder / "defaults" / "main.yml").exists() else {}
+    tasks = "".join(path.read_text() for path in (folder / "tasks").glob("*.yml"))
+    wrong = []
+    for entry, spec in specs.items():
+        for name, option in spec["options"].items():
+            if "default" in option:
+                wrong += [(entry, name)] if defaults.get(name, "missing") != option["default"] else []
+            elif not option.get("required") and name not in defaults and not re.search(rf"{name} (\| default\(|is defined)", tasks):
+                wrong.append((entry, name))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_a_scenario(role):
+    folder = ROOT / "extensions" / "molecule" / role
+    assert {"molecule.yml", "converge.yml", "verify.yml"} <= {path.name for path in folder.iterdir()}
+    verify = yaml.safe_load((folder / "verify.yml").read_text())
+    assert verify[0]["ansible.builtin.import_playbook"] == "../hosts.yml", "a verify that runs on no host must fail"
+
+
 @pytest.mark.parametrize("role", INTERNAL)
 def test_an_internal_task_file_is_included_by_its_role(role):
     text = "".join(path.read_text() for path in (ROOT / "roles" / role / "tasks").glob("*.yml"))

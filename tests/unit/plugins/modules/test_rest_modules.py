@@ -188,7 +188,7 @@ def test_edge_instance_info(run_module, fake):  # noqa: F811
     fake.add("sys_user_has_role", user=user, role=role)
     fake.denied[("GET", "clone_instance")] = (403, "Insufficient rights to query records")
     result = run_module("edge_instance_info", {"instance": fake.instance, "tables": ["instance", "clone_instance"]})
-    assert (result["name"], result["version"], result["production"]) == ("acmetest", "Zurich", True), result
+    assert (result["name"], result["version"], result["release"], result["production"]) == ("acmetest", "Zurich", "zurich", True), result
     assert result["properties"]["glide.war"] is None and result["roles"] == ["clone_admin"]
     assert result["tables_readable"] == {"instance": True, "clone_instance": False}
     assert "Insufficient rights" in result["unreadable_because"]["clone_instance"]
