@@ -98,3 +98,17 @@ def test_the_action_group_holds_every_module_with_an_instance():
         if fragment + "instance" in fragments:
             having.append(path.stem)
     assert group == having
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_a_role_introduces_itself(role):
+    """Galaxy refuses a role without a readme and a description."""
+    specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    information = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text())["galaxy_info"]
+    text = (ROOT / "roles" / role / "README.md").read_text()
+    assert information["description"] in text and text.startswith(f"# edge_encryption.clone.{role}\n")
+    assert re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", text) == [(name, spec["short_description"]) for name, spec in specs.items()]
+    task = yaml.safe_load(re.search(r"(?ms)^```yaml\n(.*?)^```", text)[1])[0]
+    entry = task["ansible.builtin.include_role"].get("tasks_from", "main")
+    required = {name for name, option in specs[entry]["options"].items() if option.get("required")}
+    assert required <= set(task["vars"]) <= set(specs[entry]["options"])
