@@ -11,12 +11,14 @@ BIN         := $(VENV)/bin
 NAMESPACE   := build/collections/ansible_collections/edge_encryption
 LAB         := $(BIN)/python -m edgelab.lab
 TREE        := build/sanity/ansible_collections/edge_encryption/clone
+DOCS        := build/docs.work
+DOCS_TREE   := $(DOCS)/ansible_collections/edge_encryption/clone
 
 export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity lab-up lab-down lab-status clean
+.PHONY: help setup demo test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity docs release-check lab-up lab-down lab-status clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,7 +45,7 @@ test: setup ## the fast tier of the tests; says what it leaves out
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
 
-test-long: setup ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once; installs Chromium)
+test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@$(BIN)/python -m pytest -m long tests
 
@@ -80,12 +82,35 @@ lint: setup ## ruff, mypy, ansible-lint with the production profile
 	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/plugins/%,module_utils plugin_utils)
 	$(BIN)/ansible-lint --offline --profile production
 
+# A copy of what git knows, without virtual environments and earlier builds.
+define copy_to
+	@rm -rf $(1) && mkdir -p $(1)
+	@git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - | tar -xf - -C $(1)
+endef
+
+# Tools of the long way to a release; each set has a virtual environment of its own, so that `make test` stays as it is.
+build/venv/%/.ready:
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check $(patsubst %,-r %,$^)
+	@touch $@
+
+build/venv/docs/.ready: docs/site/requirements.txt
+build/venv/release/.ready: tests/release/requirements.txt
+
 sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
-	@rm -rf $(TREE) && mkdir -p $(TREE)
-	@git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -cf - | tar -xf - -C $(TREE)
+	$(call copy_to,$(TREE))
 	@git -C $(TREE) init --quiet  # ansible-test asks git which files there are
 	@tests/sanity/prepare
 	cd $(TREE) && ansible-test sanity --python 3.11 --color no
+
+docs: build/venv/docs/.ready ## the documentation as a site in build/docs; any warning fails
+	@rm -rf $(DOCS) build/docs
+	$(call copy_to,$(DOCS_TREE))
+	@mkdir -p -m 755 $(DOCS)/site
+	@PATH=$(CURDIR)/$(<D)/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(DOCS) docs/site/build $(CURDIR)/$(DOCS_TREE) $(CURDIR)/$(DOCS)/site $(CURDIR)/build/docs
+
+release-check: setup build/venv/release/.ready docs ## the site, and what Ansible Galaxy would say of the built artifact, changelog and licences (a few minutes)
+	@$(BIN)/python -m pytest -m long tests/release
 
 lab-up: setup ## bring the lab up and leave it up
 	@$(LAB) up

@@ -34,3 +34,14 @@ attributes:
     details:
       - This module only reads.
 """
+
+    # Use beside edge_encryption.clone.instance; meta/runtime.yml lists the group.
+    INSTANCE_GROUP = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/edge_encryption.clone.instance) in C(module_defaults) to give O(instance) once for all modules that have it.
+    support: full
+    membership:
+      - edge_encryption.clone.instance
+"""

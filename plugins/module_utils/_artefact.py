@@ -29,6 +29,7 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 
 LIBRARY_IMPORT_ERROR = None  # type: t.Optional[str]
 try:
@@ -328,10 +329,10 @@ def load(path: str) -> Snapshot:
         raise ArtefactError(path, "is not a complete snapshot ({0}: {1}).".format(MANIFEST, error.strerror), "Take a new one.") from None
     except ValueError:
         data = None
+    if isinstance(data, dict) and "format" in data:
+        check_format(name, data["format"], FORMAT, ArtefactError)  # before the digest, which another format may compute in another way
     if not isinstance(data, dict) or data.get("digest") != hashlib.sha256(_canonical(data)).hexdigest():
         raise ArtefactError(name, "is truncated or altered.", "Remove this directory and take a new snapshot.")
-    if data["format"] != FORMAT:
-        raise ArtefactError(name, "has a format that this release does not know.", "Use the release that wrote it, or take a new snapshot.")
     return Snapshot(path, data)
 
 

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEPS, TOKEN_STEPS, in_words, seconds_of, stamp_of
 
+FORMAT = 1
 Facts = t.Dict[str, t.Any]
 Plan = t.Dict[str, t.Any]
 
@@ -57,6 +58,7 @@ def build_plan(facts: Facts) -> Plan:
     signatures = compare_signature_keys(facts["source_proxy"], facts["target_proxies"])
     clone = facts["clone"]
     return {
+        "format": FORMAT,
         "made": stamp_of(facts["now"]),
         "target": facts["target"],
         "clone": {name: clone.get(name) for name in ("number", "state", "source", "scheduled", "started")} if clone else {},

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _files
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, NotTheApi, RestError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
 from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Hands, prove_same_instance
@@ -263,8 +264,7 @@ def load(path: str) -> Export:
     content = _files.read(path, "export of rules and configurations")
     try:
         found = json.loads(content.decode("utf-8"))
-        if found["format"] != FORMAT:
-            raise ValueError("format {}".format(found["format"]))
+        check_format(path, found["format"], FORMAT)
         tables = {
             name: Exported(
                 table["key"],

@@ -51,6 +51,10 @@ class ProxyRecords:
         query = equals(**{self.fields["name"]: name}) if name else ""
         must = [self.fields["name"], self.fields["status"]]
         listing = self.table.list(query, must, optional=sorted(self.fields.values()))
+        if listing.hidden:
+            # Whoever goes by this list would leave a proxy running.
+            who = self.table.client.credentials.username or "the account"
+            raise EdgeError(str(self.table), "{} may not read {} of its records.".format(who, listing.hidden), "Let it read all of them.")
         return sorted((self._named(row) for row in listing.rows), key=lambda row: row["name"])
 
     def _named(self, row: Row) -> t.Dict[str, str]:

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import LANE_OF, STEPS, in_words, seconds_of, stamp_of
 
+FORMAT = 1
 Report = t.Dict[str, t.Any]
 Step = t.Dict[str, t.Any]
 
@@ -29,6 +30,7 @@ def build_report(run: t.Dict[str, t.Any]) -> Report:
     """
     steps = [_step(step, title, run["steps"].get(step)) for step, title in STEPS]
     report = {
+        "format": FORMAT,
         "result": run["result"] or "open",
         "run_id": run["run_id"],
         "target": run["target"],

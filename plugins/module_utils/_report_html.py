@@ -9,6 +9,8 @@
 import typing as t
 from html import escape
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
+from ansible_collections.edge_encryption.clone.plugins.module_utils._report import FORMAT
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import LANES, in_words, seconds_of, stamp_of
 
 Report = t.Dict[str, t.Any]
@@ -35,7 +37,12 @@ MARKS = {"ok": "✓", "bad": "✕", "wait": "…", "none": "–"}
 
 
 def render(report: Report) -> str:
-    """Return the report as HTML. Every value in it is escaped."""
+    """Return the report as HTML. Every value in it is escaped.
+
+    Raises:
+        EdgeError: a newer release made the report.
+    """
+    check_format("report of the run " + str(report.get("run_id")), report.get("format", 1), FORMAT)
     kind, word, says = HEADLINES[report["result"] if report["opened"] else "not_begun"]
     safety = report["safety"] if kind != "ok" else ""
     title = "Clone {0} over {1}".format(report["clone_number"], report["target"])

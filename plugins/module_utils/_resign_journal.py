@@ -14,7 +14,10 @@ import threading
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import Key, Record, State
+
+FORMAT = 1
 
 
 class Going(t.NamedTuple):
@@ -72,7 +75,7 @@ class Journal:
             except (ValueError, KeyError, TypeError):
                 raise EdgeError(self.path, "line {} is none of this journal.".format(number), "Give another state_file.") from None
         if not lines and not self._check:
-            self._append({"instance": instance, "format": 1})
+            self._append({"instance": instance, "format": FORMAT})
             folder = os.open(os.path.dirname(os.path.abspath(self.path)), os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -81,7 +84,8 @@ class Journal:
 
     def _replay(self, line: t.Dict[str, t.Any], instance: str) -> None:
         if "format" in line:
-            if line["format"] != 1 or line["instance"] != instance:
+            check_format(self.path, line["format"], FORMAT)
+            if line["instance"] != instance:
                 raise EdgeError(
                     self.path, "is of the instance {}, not of {}.".format(line["instance"], instance), "Give another state_file."
                 )

@@ -22,8 +22,10 @@ import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import check_step
 
+FORMAT = 1
 STATUSES = ("started", "done", "failed", "waiting")
 ROLLING_BACK, ROLLED_BACK = "rolling_back", "rolled_back"
 OVER = ("abandoned", ROLLED_BACK)  # results of runs that leave the target free for another clone
@@ -76,7 +78,7 @@ class Journal:
         C(begun) lists the steps that were begun, which one that only waits for a person was not. C(over) tells whether the run leaves the target free.
 
         Raises:
-            JournalError: a line in the middle of the file is not JSON.
+            JournalError: a line in the middle of the file is not JSON, or a newer release wrote it.
         """
         run = {
             "run_id": f"{self.target}/{clone}", "target": self.target, "clone": clone, "opened": None, "closed": None,
@@ -159,7 +161,7 @@ class Journal:
             if lock and lock["owner"] == owner and under_way:
                 return False, run
             self._write_lock({"owner": owner, "run_id": run["run_id"], "since": utc_now()})
-            entry = {"event": event, "owner": owner}
+            entry = {"event": event, "owner": owner, "format": FORMAT}  # type: t.Dict[str, t.Any]
             if lock and lock["owner"] != owner:
                 entry["took_lock_from"] = lock["owner"]
             self._append(run["clone"], entry)
@@ -226,10 +228,12 @@ class Journal:
         events = []
         for number, line in enumerate(lines, 1):
             try:
-                events.append(json.loads(line.decode("utf-8")))
+                event = json.loads(line.decode("utf-8"))
             except ValueError as error:
                 raise JournalError(self._file(clone), f"line {number} is not JSON.",
                                    "The file was changed by something else; restore it from its backup.") from error
+            check_format(self._file(clone), event.get("format", 1), FORMAT, JournalError)
+            events.append(event)
         return events
 
     def _append(self, clone: str, event: t.Dict[str, t.Any]) -> None:

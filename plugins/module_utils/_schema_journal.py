@@ -17,10 +17,12 @@ import typing as t
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import parse_time
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import schema_exists, table_names
 
 # Phases of an exchange of tables; the last one says that what was kept, or put live, is no more.
 PLANNED, COMPLETE, UNDONE = "planned", "complete", "undone"
+FORMAT = 1  # of a line
 JOURNAL = "edge_clone_journal"
 CHUNKS = "edge_clone_chunks"
 OWN_TABLES = frozenset([JOURNAL, CHUNKS])
@@ -91,7 +93,7 @@ class Journal:
     def write(self, phase: str, snapshot: str, run_id: str, detail: t.Dict[str, t.Any]) -> None:
         self._session.execute(
             "INSERT INTO {0} (at, phase, snapshot, run_id, detail) VALUES (UTC_TIMESTAMP(6), %s, %s, %s, %s)".format(self._table),
-            [phase, snapshot, run_id, json.dumps(detail)],
+            [phase, snapshot, run_id, json.dumps(dict(detail, format=FORMAT))],
         )
 
     def read(self) -> t.Optional[Entry]:
@@ -108,7 +110,12 @@ class Journal:
         rows = self._session.rows(
             "SELECT phase, snapshot, run_id, DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%s.%fZ'), detail FROM {0} ORDER BY seq DESC LIMIT 1".format(self._table)
         )
-        return Entry(rows[0][0], rows[0][1], rows[0][2], rows[0][3], json.loads(rows[0][4])) if rows else None
+        if not rows:
+            return None
+        phase, snapshot, run_id, at, text = rows[0]
+        detail = json.loads(text)
+        check_format("{0}.{1}".format(self.schema, JOURNAL), detail.pop("format", 1), FORMAT, OwnerError)
+        return Entry(phase, snapshot, run_id, at, detail)
 
     def exists(self) -> bool:
         return schema_exists(self._session, self.schema)

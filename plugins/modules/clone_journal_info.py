@@ -54,6 +54,7 @@ report:
   returned: when O(clone) is given
   type: dict
   sample:
+    format: 1
     result: green
     run_id: acmetest/CLN0001234
     steps:

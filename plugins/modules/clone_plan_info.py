@@ -118,6 +118,7 @@ plan:
   returned: success
   type: dict
   sample:
+    format: 1
     made: "2026-01-01T20:00:00Z"
     target: acmetest
     clone: {number: CLN0001234, state: Scheduled, scheduled: "2026-01-02T03:00:00Z"}

@@ -15,6 +15,7 @@ notes:
   - The account needs to create, read and delete records of O(table), but no role of Edge Encryption.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
 attributes:
   check_mode:

@@ -13,6 +13,7 @@ description:
     once no proxy has it any more. Whether a former default can be deleted then is up to the instance, see O(must_go).
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.keys
 attributes:

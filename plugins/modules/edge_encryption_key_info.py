@@ -11,6 +11,7 @@ description:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.keys
 requirements:

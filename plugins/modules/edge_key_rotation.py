@@ -21,6 +21,7 @@ notes:
   - Run it on the Ansible controller to see the progress.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.keys
   - edge_encryption.clone.keys.values

@@ -14,6 +14,7 @@ description:
     fails and says where to click.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
 attributes:
   check_mode:

@@ -16,6 +16,7 @@ notes:
   - The names of the columns are not documented, so they are looked up in C(sys_dictionary). The account must be able to read it.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.rules
 attributes:

@@ -13,6 +13,7 @@ description:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.rules
   - edge_encryption.clone.rules.exported

@@ -17,6 +17,7 @@ notes:
   - Keep users away until it is done, because a field whose configuration is missing is not encrypted.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.rules
   - edge_encryption.clone.rules.exported

@@ -28,6 +28,7 @@ notes:
   - The names of the columns are not documented. C(active) and the C(sys_) fields are required, the others are looked up.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.proxy
 attributes:

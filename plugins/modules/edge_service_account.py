@@ -15,6 +15,7 @@ notes:
   - The account of O(instance) needs to write C(sys_user) and C(sys_user_has_role), which the role C(user_admin) usually allows.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
 attributes:
   check_mode:

@@ -17,6 +17,7 @@ notes:
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.info_module
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
   - edge_encryption.clone.proxy
 options:

@@ -21,6 +21,7 @@ notes:
     or held back depends on the release.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
+  - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
 attributes:
   check_mode:

@@ -5,6 +5,7 @@
 """After a clone: verified again, rolled back, pruned; and made safe when a run ended badly."""
 
 import json
+import typing as t
 
 import pytest
 
@@ -12,7 +13,9 @@ from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, has
 from ansible_collections.edge_encryption.clone.tests.e2e.test_killed import kill_at
 from edgelab import demo_data
 
-ROLL_BACK, VERIFY, MAKE_SAFE, PRUNE = (f"edge_encryption.clone.{name}" for name in ("roll_back_clone", "verify_clone", "make_safe", "prune_clone"))
+ROLL_BACK, VERIFY, MAKE_SAFE, PRUNE, CLEAN_UP = (
+    f"edge_encryption.clone.{name}" for name in ("roll_back_clone", "verify_clone", "make_safe", "prune_clone", "clean_up_clone")
+)
 CONFIRMED = ("-e", "edge_confirm_target=acmetest")
 
 
@@ -70,6 +73,33 @@ def test_a_clone_is_verified_rolled_back_and_pruned(small: Bench) -> None:
     assert pruned.returncode == 0, pruned.output[-3000:]
     assert list(home.rglob("before_clone/*/*")) == list(home.rglob("before_roll_back/*/*")) == []
     assert list(home.rglob("*.bak")) == []
+
+
+@pytest.mark.long
+def test_nothing_is_left_once_it_is_cleaned_up(small: Bench) -> None:
+    """Files and schemas that were there before the clone are there afterwards, and no others, but for those that a proxy writes itself."""
+    home = small.proxies("target")[0]
+
+    def there() -> t.Set[str]:
+        runner = {str(path) for path in (small.folder / "run" / "state").rglob("*")}
+        return {name for name in hashes(home) if not name.startswith(("logs/", "cache/", "bin/", "balancer"))} | runner | set(small.schemas("target"))
+
+    before = there()
+    small.schedule()
+    done = small.run()
+    assert done.returncode == 0, done.output[-3000:]
+    tokens, left = small.tokens("target"), there() - before
+    assert [name for name in left if name.startswith("edgeencryption_prev")] and [name for name in left if name.endswith(".bak")]
+    listed = small.play(CLEAN_UP)
+    assert listed.returncode == 0 and listed.changes == [] and there() - before == left, listed.output[-3000:]
+    young = small.play(CLEAN_UP, *CONFIRMED)
+    assert young.returncode != 0 and f"acmetest/{small.number} ended less than 691200 s ago" in young.message and there() - before == left
+    cleaned = small.play(CLEAN_UP, *CONFIRMED, "-e", "edge_keep_for=0")
+    assert cleaned.returncode == 0, cleaned.output[-3000:]
+    assert there() - before <= {str(small.folder / "run" / "state")} and before - there() == set()
+    assert small.tokens("target") == tokens and running_proxies([home])
+    again = small.play(CLEAN_UP, *CONFIRMED, "-e", "edge_keep_for=0")
+    assert again.returncode == 0 and again.changes == [] and "Beside the token database: nothing." in again.output, again.output[-3000:]
 
 
 @pytest.mark.long

@@ -142,6 +142,18 @@ def forgotten_proxy(bench: Bench) -> t.Iterator[Row]:
     bench.lab["proxies"]["target"].append(left_out)
 
 
+@contextlib.contextmanager
+def proxy_of_the_source(bench: Bench) -> t.Iterator[Row]:
+    """A target proxy that is one of the source by what it serves."""
+    properties = bench.proxies("target")[2] / "conf" / "edgeencryption.properties"
+    text = properties.read_text()
+    ports = [bench.lab["instances"][side]["url"].rpartition(":")[2] for side in ("target", "source")]
+    assert text.count(f"edgeencryption.target.port = {ports[0]}") == 1
+    properties.write_text(text.replace(f"edgeencryption.target.port = {ports[0]}", f"edgeencryption.target.port = {ports[1]}"))
+    yield {}
+    properties.write_text(text)
+
+
 def without_rules(**changes: t.Any) -> Case:
     """Return a case of the signature option recreated, with a clone whose profile leaves something out."""
 
@@ -218,6 +230,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "database with an expired certificate": (database_with_expired_certificate, ["certificate", "expired"]),
     "source account may not read": (revoked("source", "SELECT", "edgeencryption.*"), ["GRANT SELECT", "edge_clone_read"]),
     "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["GRANT CREATE", "edge_clone_write"]),
+    "proxy that serves the source": (proxy_of_the_source, ["edge_target_3 of edge_target_proxies serves the instance 127.0.0.1:", "Correct the inventory"]),
     "proxy that the target does not know": (unknown_proxy, ["Only in the inventory: edge_target_3", "authenticate it"]),
     "proxy that is online and not in the inventory": (forgotten_proxy, ["not in the inventory: edge_target_3", "add it to edge_target_proxies"]),
     "recreated signatures with a clone that leaves nothing out": (
@@ -246,7 +259,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
 FAST = (
     "unknown target", "target is the source", "production target", "unconfirmed target", "clone to another target", "backup that has not ended",
     "source database unreachable", "wrong password of the target instance", "instance with an expired certificate", "target account may not create",
-    "proxy that is online and not in the inventory", "recreated signatures with a clone that leaves nothing out",
+    "proxy that serves the source", "proxy that is online and not in the inventory", "recreated signatures with a clone that leaves nothing out",
 )  # fmt: skip
 
 

@@ -1,7 +1,15 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The modules that talk REST, against the lab's instances and proxies."""
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -269,6 +277,37 @@ def test_proxy_record(sides, run):
     assert not run("edge_proxy_record", dict(arguments, state="absent"))["changed"]
 
 
+def inventory_of(sides, folder, *arguments, cached=False, **options):
+    """Run ansible-inventory over one file a side."""
+    folder.mkdir(exist_ok=True)
+    cache = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(folder / "cache"), "cache_timeout": 0} if cached else {}
+    for side, node in (("source", sides.source), ("target", sides.target)):
+        content = {"plugin": "edge_encryption.clone.edge_proxies", "group": "edge_{}_proxies".format(side), "instance": sides.instance(node), **cache}
+        content.update(options.get(side, {}))
+        (folder / (side + ".edge_proxies.yml")).write_text(json.dumps(content))
+    sources = [part for side in ("source", "target") for part in ("-i", str(folder / (side + ".edge_proxies.yml")))]
+    collections = str(Path(__file__).resolve().parents[2] / "build" / "collections")
+    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=collections, ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED="true", NO_PROXY="127.0.0.1")
+    command = [sys.executable, "-m", "ansible.cli.inventory", "--list", *sources, *arguments]
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+
+
+def test_an_inventory_of_both_instances(sides, tmp_path):
+    done = inventory_of(sides, tmp_path, cached=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout, object_hook=lambda value: value.get("__ansible_unsafe", value))
+    assert found["edge_source_proxies"]["hosts"] == ["edge_source_1", "edge_source_2"] == found["edge_source_proxies_offline"]["hosts"]
+    assert found["edge_target_proxies"]["hosts"] == ["edge_target_1", "edge_target_2", "edge_target_3"]
+    assert found["edge_target_proxies_online"]["hosts"] == ["edge_target_1"]
+    variables = found["_meta"]["hostvars"]["edge_target_1"]
+    assert variables["edge_url"] == sides.proxy.url and variables["edge_proxy"]["last_response_on"], variables
+    # As the records are, for the run that is started again when the target knows something else.
+    sides.target.put("sys_encryption_proxy", {"name": "edge_target_4", "host": "h", "port": "1", "status": "Authenticated"})
+    assert inventory_of(sides, tmp_path, cached=True).stdout == done.stdout
+    anew = inventory_of(sides, tmp_path, "--flush-cache", cached=True)
+    assert "edge_target_4" in anew.stdout and "edge_target_4" in inventory_of(sides, tmp_path, cached=True).stdout
+
+
 def test_service_account(sides, run):
     arguments = {"instance": sides.instance(sides.target, "admin"), "username": "edge.second", "password": "brand-new-password"}
     made = run("edge_service_account", arguments)
@@ -323,6 +362,10 @@ def test_clone(sides, run, tmp_path):
     assert ready["cleanup_running"] is False
     assert not sides.target.raw("sys_trigger")
     assert (tmp_path / "progress").read_text().count("\n") > 3
+    # Until t57, the target takes the source's proxies for its own. Nobody may stop those.
+    refused = inventory_of(sides, tmp_path / "inventory", target={"instance": after})
+    said = " ".join(refused.stderr.split())
+    assert refused.returncode != 0 and "host edge_source_1: edge_source_1 on" in said and "until t57 puts its own records back" in said, said
 
 
 def test_a_job_that_rewrote_tokens(sides, run):

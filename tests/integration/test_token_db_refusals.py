@@ -238,6 +238,20 @@ def test_cut_over_needs_a_complete_stage_of_its_own_run(site, before):
     assert "nothing to go back to" in site.refused("target", "rolled_back", run_id=RUN)
 
 
+def test_a_schema_of_a_newer_release_is_left_alone(site, before):
+    snapshot = site.snapshot()["snapshot"]["id"]
+    site.ok("target", "staged", snapshot=snapshot, run_id=RUN)
+    journal = "edgeencryption_stage.edge_clone_journal"
+    assert '"format": 1' in site.target.sql("SELECT detail FROM {0} ORDER BY seq DESC LIMIT 1".format(journal))[0][0]
+    site.target.sql(
+        "INSERT INTO {0} (at, phase, snapshot, run_id, detail) SELECT at, phase, snapshot, run_id, REPLACE(detail, '\"format\": 1', '\"format\": 2')"
+        " FROM {0} ORDER BY seq DESC LIMIT 1".format(journal)
+    )
+    for state, options in (("cut_over", {}), ("discarded", {}), ("staged", {"snapshot": snapshot})):
+        said = site.refused("target", state, run_id=RUN, **options)
+        assert journal + ": has format 2, and this release of edge_encryption.clone knows none above 1" in said, state
+
+
 def test_schemas_of_others_are_left_alone(site, before):
     site.target.sql("CREATE DATABASE edgeencryption_stage", "CREATE TABLE edgeencryption_stage.theirs (id INT)")
     snapshot = site.snapshot()["snapshot"]["id"]

@@ -108,6 +108,18 @@ def test_any_change_to_a_manifest_is_noticed(tmp_path_factory, change, place):
             _artefact.load(str(directory / "id1"))
 
 
+def test_a_snapshot_of_a_newer_release_is_refused_by_its_format(tmp_path):
+    """Whatever its digest is: another format may compute it in another way."""
+    path = os.path.join(write(tmp_path, SECRET).path, "manifest.json")
+    with open(path) as file:
+        manifest = json.load(file)
+    with open(path, "w") as file:
+        json.dump(dict(manifest, format=2), file)
+    with pytest.raises(ArtefactError, match="has format 2, and this release of edge_encryption.clone knows none above 1") as caught:
+        _artefact.load(os.path.dirname(path))
+    assert "or a newer one" in str(caught.value)
+
+
 def test_ids_sort_by_time_and_differ():
     assert _artefact.new_id("2026-01-02T03:04:05.123456Z").startswith("20260102T030405Z-")
     assert _artefact.new_id(at(0)) != _artefact.new_id(at(0))

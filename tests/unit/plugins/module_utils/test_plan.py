@@ -36,6 +36,10 @@ def test_steps_follow_each_other_and_hang_on_what_they_wait_for():
     assert {step["planned_start"] for step in after} == {None}
 
 
+def test_a_plan_says_its_format_first():
+    assert next(iter(build_plan(facts()).items())) == ("format", 1)
+
+
 def test_where_each_step_runs():
     plan = steps(build_plan(facts()))
     assert plan["t10_source_backup"]["hosts"] == ["runner"]

@@ -81,11 +81,18 @@ def test_the_file_gives_back_the_same_export(sides, tmp_path):
     assert _recreate.load(str(path)) == export and _recreate.to_bytes(sides.export()) == path.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "instance": "a", "tables": {"x": {}}}', "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "instance": "a", "tables": {"x": {}}}', "\xff"])
 def test_another_file_is_refused(tmp_path, text):
     path = tmp_path / "export.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(EdgeError, match="no export of rules"):
+        _recreate.load(str(path))
+
+
+def test_an_export_of_a_newer_release_is_refused(tmp_path):
+    path = tmp_path / "export.json"
+    path.write_text('{"format": 2}')
+    with pytest.raises(EdgeError, match="has format 2, and this release of edge_encryption.clone knows none above 1"):
         _recreate.load(str(path))
 
 

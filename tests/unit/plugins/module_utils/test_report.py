@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
 from ansible_collections.edge_encryption.clone.plugins.module_utils._report_html import _Scale, render
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import BadTime, in_words, seconds_of, stamp_of
@@ -116,6 +117,15 @@ def test_a_page_is_well_formed_needs_nothing_else_and_runs_nothing(name):
     levels = [int(element.tag[1]) for element in root.iter() if re.fullmatch("h[1-6]", element.tag)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:]))
     assert all(element.get("scope") for element in root.iter("th"))
+
+
+def test_a_report_says_its_format_and_a_newer_one_is_refused():
+    report = build_report(RUNS["green"]())
+    assert report["format"] == 1 and list(report)[0] == "format"
+    with pytest.raises(EdgeError, match="has format 2, and this release of edge_encryption.clone knows none above 1"):
+        render(dict(report, format=2))
+    without = {name: value for name, value in report.items() if name != "format"}
+    assert render(without) == render(report)
 
 
 def test_every_value_is_escaped():

@@ -368,6 +368,13 @@ def test_a_journal_of_another_instance(rules, tmp_path):
         do(rules, tmp_path / "state")
 
 
+def test_a_journal_of_a_newer_release(rules, tmp_path):
+    Journal(str(tmp_path / "state"), "acmetest").close()
+    (tmp_path / "state").write_text((tmp_path / "state").read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(EdgeError, match="has format 2, and this release of edge_encryption.clone knows none above 1"):
+        do(rules, tmp_path / "state")
+
+
 def test_something_else_is_no_journal(rules, tmp_path):
     (tmp_path / "state").write_text("precious\n")
     with pytest.raises(EdgeError, match="line 1"):

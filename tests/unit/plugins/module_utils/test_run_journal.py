@@ -29,6 +29,26 @@ def test_a_run_is_opened_recorded_and_closed(journal):
     assert changed and run["finished"] and journal.lock() is None
 
 
+def test_a_journal_of_a_newer_release_is_refused_and_one_without_a_format_is_read(journal):
+    journal.open("C1", "me")
+    path = journal.run("C1")["file"]
+    with open(path) as stream:
+        text = stream.read()
+    assert '"format": 1' in text
+
+    def write(text):
+        with open(path, "w") as stream:
+            stream.write(text)
+
+    write(text.replace('"format": 1, ', ""))
+    assert journal.run("C1")["opened"]
+    for number in ("2", "true", '"1"', "0"):
+        write(text.replace('"format": 1', '"format": ' + number))
+        for call in (lambda: journal.run("C1"), journal.runs, lambda: journal.open("C1", "me"), lambda: journal.open("C2", "me")):
+            with pytest.raises(JournalError, match="this release of edge_encryption.clone knows none above 1"):
+                call()
+
+
 def test_files_are_for_their_owner_only(journal):
     journal.open("C1", "me")
     for folder, names, files in os.walk(os.path.dirname(journal.folder)):
