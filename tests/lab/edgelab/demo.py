@@ -4,7 +4,8 @@
 
 """The demo: a clone of the lab's production instance over its test instance, from plain text to plain text.
 
-Started by `make demo`. Everything it shows is read from the lab and from the report of the run.
+Started by `make demo`, or by `make demo-hosts` for the lab whose proxies have a booted system each: then the run goes over SSH. Everything
+that it shows is read from the lab and from the report of the run.
 """
 
 import argparse
@@ -14,14 +15,16 @@ import shutil
 import subprocess
 import sys
 import time
+import typing as t
 from pathlib import Path
 
 from edgelab import demo_data
 from edgelab.inventory import PLAYBOOK, write_inventory
-from edgelab.lab import Lab
+from edgelab.lab import Info, lab_of
 
 BUILD = Path("build")
 START_IN = 60  # seconds from scheduling the clone to its start: t00 to t20 happen in between
+START_IN_OVER_SSH = 120
 
 
 def say(text: str) -> None:
@@ -31,24 +34,28 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
-    keep = parser.parse_args().keep
-    lab_dir = Path(os.environ.get("EDGE_LAB_DIR", BUILD / "lab")).resolve()
-    folder = (BUILD / "demo").resolve()
+    parser.add_argument("--hosts", action="store_true", help="with a booted system for each proxy")
+    arguments = parser.parse_args()
+    suffix = "-hosts" if arguments.hosts else ""
+    folder = (BUILD / f"demo{suffix}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     # A demo begins with instances that were never cloned.
-    lab = Lab(lab_dir)
+    lab = lab_of(arguments.hosts)
     lab.down(wipe=True)
     try:
-        return demonstrate(lab.up(), folder)
+        info = lab.up()
+        with lab.site.inside():
+            return demonstrate(info, folder, lab.site.prefix)
     finally:
-        if keep:
-            say("the lab stays up; `make lab-status` shows it, `make lab-down` ends it")
+        if arguments.keep:
+            say(f"the lab stays up; `make lab{suffix}-status` shows it, `make lab{suffix}-down` ends it")
         else:
             lab.down()
 
 
-def demonstrate(lab: dict, folder: Path) -> int:
+def demonstrate(lab: Info, folder: Path, prefix: t.List[str]) -> int:
     source, target = lab["instances"]["source"]["name"], lab["instances"]["target"]["name"]
+    start_in = START_IN_OVER_SSH if lab.get("ssh") else START_IN
     say(f"writing records through a proxy of {source} and of {target}: every encryption type, pattern tokens, attachments, emoji, long text")
     canaries = demo_data.write_source(lab, 40)
     demo_data.write_target(lab, 10)
@@ -56,10 +63,10 @@ def demonstrate(lab: dict, folder: Path) -> int:
     demo_data.start_traffic(lab)
     backup = demo_data.take_backup(lab)
     say(f"nightly backup of {source} ended at {backup['completed']} UTC")
-    number = demo_data.schedule_clone(lab, START_IN)
-    say(f"clone {number} of {source} over {target} starts in {START_IN} s; its target signs with another key, so everything must be signed anew")
+    number = demo_data.schedule_clone(lab, start_in)
+    say(f"clone {number} of {source} over {target} starts in {start_in} s; its target signs with another key, so everything must be signed anew")
     inventory = write_inventory(lab, folder, edge_verify_records=demo_data.verify_records())
-    command = ["ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
+    command = [*prefix, "ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
     say("$ " + " ".join(command))
     began = time.monotonic()
     finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_PIPELINING="true"), check=False)
