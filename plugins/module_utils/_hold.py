@@ -110,6 +110,10 @@ class UnitHold:
         asserted = re.search("^{0}$".format(re.escape(self._line)), text, re.MULTILINE) is not None
         return asserted and unit_state(self._unit)["NeedDaemonReload"] == "no"
 
+    def possible(self) -> bool:
+        """Tell whether this user can hold the unit: it refuses a start already, or would once the original lies aside, or its drop-in can be written."""
+        return self.held() or self.standing() or os.access(UNIT_FOLDER, os.W_OK)
+
     def hold(self) -> None:
         """Write the drop-in and make systemd read it."""
         try:

@@ -187,6 +187,10 @@ class Service:
         """Tell whether somebody holds the proxy down."""
         return self._script_hold.held() or self._masked()
 
+    def can_hold(self) -> bool:
+        """Tell whether this user can make sure that nothing starts the proxy."""
+        return os.access(self._at.home, os.W_OK) and (self._unit_hold is None or self._unit_hold.possible())
+
     # What shall be
 
     def hold(self, check_mode: bool) -> bool:

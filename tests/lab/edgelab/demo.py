@@ -23,8 +23,7 @@ from edgelab.inventory import PLAYBOOK, write_inventory
 from edgelab.lab import Info, lab_of
 
 BUILD = Path("build")
-START_IN = 60  # seconds from scheduling the clone to its start: t00 to t20 happen in between
-START_IN_OVER_SSH = 120
+START_IN = 3600  # seconds from scheduling the clone to its start; it is brought forward once t00 to t20 are done, however long they take here
 
 
 def say(text: str) -> None:
@@ -55,7 +54,6 @@ def main() -> int:
 
 def demonstrate(lab: Info, folder: Path, prefix: t.List[str]) -> int:
     source, target = lab["instances"]["source"]["name"], lab["instances"]["target"]["name"]
-    start_in = START_IN_OVER_SSH if lab.get("ssh") else START_IN
     say(f"writing records through a proxy of {source} and of {target}: every encryption type, pattern tokens, attachments, emoji, long text")
     canaries = demo_data.write_source(lab, 40)
     demo_data.write_target(lab, 10)
@@ -63,23 +61,41 @@ def demonstrate(lab: Info, folder: Path, prefix: t.List[str]) -> int:
     demo_data.start_traffic(lab)
     backup = demo_data.take_backup(lab)
     say(f"nightly backup of {source} ended at {backup['completed']} UTC")
-    number = demo_data.schedule_clone(lab, start_in)
-    say(f"clone {number} of {source} over {target} starts in {start_in} s; its target signs with another key, so everything must be signed anew")
+    number = demo_data.schedule_clone(lab, START_IN)
+    say(f"clone {number} of {source} over {target} is scheduled; its target signs with another key, so everything must be signed anew")
     inventory = write_inventory(lab, folder, edge_verify_records=demo_data.verify_records())
+    lead = json.loads(inventory.read_text())["all"]["vars"]["edge_stop_lead"]
     command = [*prefix, "ansible-playbook", PLAYBOOK, "-i", str(inventory), "-e", f"edge_confirm_target={target}"]
     say("$ " + " ".join(command))
     began = time.monotonic()
-    finished = subprocess.run(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_PIPELINING="true"), check=False)
-    say(f"the playbook ended with {finished.returncode} after {time.monotonic() - began:.0f} s")
+    run = subprocess.Popen(command, env=dict(os.environ, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_PIPELINING="true"))
+    try:
+        while run.poll() is None and not waits(folder):
+            time.sleep(0.5)
+        if run.poll() is None:
+            demo_data.bring_forward(lab, number, lead + 5)
+            say(f"the run waits for the clone, which now starts in {lead + 5} s; the proxies go down {lead} s before it")
+        run.wait()
+    finally:
+        if run.poll() is None:
+            run.terminate()
+            run.wait()
+    say(f"the playbook ended with {run.returncode} after {time.monotonic() - began:.0f} s")
     traffic = demo_data.stop_traffic(lab)
     report_file = folder / "report.json"
     if not report_file.exists():
         say("there is no report: the run was refused before it began")
-        return finished.returncode or 1
+        return run.returncode or 1
     report = json.loads(report_file.read_text())
     show(lab, canaries[0], traffic, report)
     say(f"result: {report['result']}; the report is {report_file.with_suffix('.html')} (JSON beside it)")
-    return finished.returncode or (0 if report["result"] == "green" else 1)
+    return run.returncode or (0 if report["result"] == "green" else 1)
+
+
+def waits(folder: Path) -> bool:
+    """Tell whether the journal says that the run waits for the moment at which the proxies go down."""
+    lines = [line for file in folder.rglob("journal.jsonl") for line in file.read_text().splitlines(keepends=True)]
+    return any(json.loads(line).get("step") == "t30_clone_start" for line in lines if line.endswith("\n"))
 
 
 def show(lab: dict, first: dict, traffic: dict, report: dict) -> None:

@@ -61,7 +61,7 @@ def variables(lab: t.Dict[str, t.Any], folder: Path) -> t.Dict[str, t.Any]:
         "edge_in_service_tasks": str(HOOKS / "enable.yml"),
         "edge_balancer_control_url": lab["balancer"]["control_url"],
         # The lab's clone takes seconds where a real one takes hours.
-        "edge_stop_lead": 20,
+        "edge_stop_lead": 60 if lab.get("ssh") else 20,
         "edge_poll_interval": 1,
         "edge_clone_timeout": 300,
         "edge_proxy_timeout": 30,

@@ -184,7 +184,7 @@ class Lab:
         if proxy.pid is None:
             proxy.start()
         deadline = time.monotonic() + 30
-        while not self._proxy_healthy(proxy.name):
+        while not self.proxy_healthy(proxy.name):
             if time.monotonic() > deadline:
                 raise LabError(f"proxy {proxy.name} is not ready:\n{last_lines(proxy.files / 'logs' / 'edgeencryption.log')}")
             time.sleep(0.1)
@@ -201,7 +201,7 @@ class Lab:
             database={"host": self.site.address, "port": self._port(f"db_{side}"), "user": PROXY_USER, "password": self.known["db_users"][side][PROXY_USER]})
         proxy.hand_over()
 
-    def _proxy_healthy(self, name: str) -> bool:
+    def proxy_healthy(self, name: str) -> bool:
         try:
             state = requests.get(self._control(f"{name}_control") + "/state", timeout=5).json()
         except (requests.ConnectionError, requests.Timeout):
@@ -282,7 +282,7 @@ class Lab:
     def _all_healthy(self, info: Info) -> bool:
         controls = [info["instances"][side]["control_url"] for side in SIDES] + [info["balancer"]["control_url"], info["traffic"]["control_url"]]
         return (all(self._process("token_db", side).pid for side in SIDES) and all(_healthy(url) for url in controls)
-                and all(self._proxy_healthy(name) for side in SIDES for name in PROXIES[side]))
+                and all(self.proxy_healthy(name) for side in SIDES for name in PROXIES[side]))
 
     def _token_db(self, side: str) -> TokenDb:
         return TokenDb(side, self.folder / "token_db" / side, self._port(f"db_{side}"), self.site.address)

@@ -4,9 +4,11 @@
 
 """One host: an overlay on the root file system, booted by systemd-nspawn in a network namespace of its own, and the proxy that it is for."""
 
+import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import typing as t
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgelab.hosts import guard, network, root
-from edgelab.processes import LabError, Process, last_lines, stop_pid, wait_for
+from edgelab.processes import LabError, Process, last_lines, wait_for
 from edgelab.proxy_home import LAB_PATH
 
 UNIT = "edge.service"
@@ -76,11 +78,12 @@ class Host:
 
     def booted(self) -> bool:
         """Tell whether its systemd has reached what a server is booted to."""
-        return self.leader is not None and self._run("systemctl", "is-active", "--quiet", "ssh.service", "multi-user.target").returncode == 0
+        leader = self.leader
+        return leader is not None and _enter(leader, "systemctl", "is-active", "--quiet", "ssh.service", "multi-user.target").returncode == 0
 
     def stop(self) -> bool:
         """Shut it down in order, by force after some time; return whether it ran."""
-        ran = self.process.stop(30)
+        ran = self.process.stop(30 if self.booted() else 1)  # a system that is booting does not listen to who asks it to shut down
         for group in cgroups(self.name):
             _empty(group)
         root.unmount(self.root)
@@ -94,17 +97,17 @@ class Host:
         Raises:
             LabError: it failed.
         """
-        done = self._run(*command)
+        done = self.attempt(*command)
         if done.returncode:
             raise LabError(f"{self.name}: {' '.join(command)}: {done.stdout.strip()}")
         return done.stdout
 
-    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+    def attempt(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command on it as root that may fail."""
         leader = self.leader
         if leader is None:
             raise LabError(f"{self.name} does not run:\n{last_lines(self.process.log)}")
-        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--"]
-        return subprocess.run([*enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return _enter(leader, *command)
 
     @property
     def leader(self) -> t.Optional[int]:
@@ -195,15 +198,34 @@ def cgroups(name: str) -> t.List[Path]:
     return found
 
 
+def _enter(leader: int, *command: str) -> "subprocess.CompletedProcess[str]":
+    enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--"]
+    return subprocess.run([*enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
 def _empty(group: Path) -> None:
-    """End what still runs in a control group, process by process, and delete the group."""
+    """End what a host that is shut down has left in its control group, process by process, and delete the group."""
+
+    def over() -> bool:
+        pids = [int(pid) for procs in group.rglob("cgroup.procs") for pid in _read(procs).split()]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    wait_for(over, f"{group} is empty", 10)
     for folder in sorted(group.rglob("*/"), reverse=True) + [group] if group.exists() else []:
-        for pid in (folder / "cgroup.procs").read_text().split():
-            stop_pid(int(pid), 2)
-        wait_for(lambda folder=folder: not (folder / "cgroup.procs").read_text(), f"{folder} is empty", 5)
         folder.rmdir()
     if group.parent.exists() and not any(group.parent.glob("*/")):
         group.parent.rmdir()
+
+
+def _read(path: Path) -> str:
+    """Return what a file of a control group says, nothing when it has gone meanwhile."""
+    try:
+        return path.read_text()
+    except OSError:  # ENOENT, or ENODEV while it goes
+        return ""
 
 
 def ssh_key(path: Path) -> Ed25519PrivateKey:

@@ -96,7 +96,9 @@ class Hosts:
             LabError: this machine cannot do it, or another lab has hosts; what this call started is stopped again.
         """
         refuse_where_it_cannot_work(self.folder)
-        with self._claimed():
+        with self._alone() as owner:
+            if owner:
+                raise LabError(f"the hosts of another lab are up: python -m edgelab.lab down --hosts --dir {owner}")
             base = root.build(self._say)
             try:
                 guard.put_up()
@@ -123,8 +125,8 @@ class Hosts:
             yield
 
     @contextlib.contextmanager
-    def _claimed(self) -> t.Iterator[None]:
-        """Be the only one at work on hosts, and refuse to when they are another lab's."""
+    def _alone(self) -> t.Iterator[str]:
+        """Be the only one at work on hosts. Gives the folder of another lab whose hosts are up; without one, they are this lab's from now on."""
         network.refuse_inside()
         OWNER.parent.mkdir(parents=True, exist_ok=True)
         with OWNER.open("a+") as file:
@@ -132,17 +134,19 @@ class Hosts:
             file.seek(0)
             owner = file.read().strip()
             if owner not in ("", str(self.folder)) and network.names():
-                raise LabError(f"the hosts of another lab are up: python -m edgelab.lab down --hosts --dir {owner}")
+                yield owner
+                return
             file.truncate(0)
             file.write(str(self.folder))
             file.flush()
-            yield
+            yield ""
 
     # -- down
 
     def down(self, wipe: bool) -> None:
-        with self._claimed():
-            self._take_down()
+        with self._alone() as owner:
+            if not owner:
+                self._take_down()
             if wipe:
                 root.remove(self.folder / "hosts")
 

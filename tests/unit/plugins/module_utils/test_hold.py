@@ -109,12 +109,15 @@ def test_unit_hold_leaves_other_drop_ins(tmp_path, systemctl):
 def test_a_unit_that_holds_for_good_as_systemd_has_read_it(tmp_path, systemctl, monkeypatch):
     hold = UnitHold("edge.service", "/opt/Edge")
     unit = tmp_path / "unit"
+    assert not (tmp_path / "system").exists()  # nobody can write there
     unit.write_text("[Unit]\n# AssertPathExists=!/opt/Edge/startup.sh.held\nAssertPathExists=!/opt/Edge2/startup.sh.held\n")
-    assert not hold.standing()
+    assert not hold.standing() and not hold.possible()
     unit.write_text("[Unit]\n\n# hold.conf\n[Unit]\nAssertPathExists=!/opt/Edge/startup.sh.held\n")
-    assert hold.standing() and not hold.held()
+    assert hold.standing() and hold.possible() and not hold.held()
     monkeypatch.setenv("RELOAD", "yes")
-    assert not hold.standing()
+    assert not hold.standing() and not hold.possible()
+    (tmp_path / "system").mkdir()
+    assert hold.possible()
 
 
 def test_who_may_not_write_the_drop_in_is_told_of_one_that_holds_for_good(tmp_path, systemctl, monkeypatch):
