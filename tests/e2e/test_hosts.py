@@ -148,12 +148,13 @@ def test_systemd_does_not_restart_a_proxy_that_is_held(keeper: Lab) -> None:
     def pid() -> int:
         return int(host.run("systemctl", "show", "--property=MainPID", "--value", UNIT))
 
+    kill = ("systemctl", "kill", "--signal=KILL", "--kill-who=main", UNIT)
     first = pid()
-    host.run("kill", "-KILL", str(first))
+    host.run(*kill)
     wait_until(lambda: pid() not in (0, first), 30)  # this is what Restart=always does
     host.run("mv", script, script + ".held")
     try:
-        host.run("kill", "-KILL", str(pid()))
+        host.run(*kill)
         wait_until(lambda: host.run("systemctl", "show", "--property=ActiveState", "--value", UNIT).strip() in ("failed", "inactive"), 30)
         time.sleep(5)  # longer than RestartSec
         assert pid() == 0 and not running_proxies([Path("/opt/edge/edge_target_1")])

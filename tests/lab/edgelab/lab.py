@@ -219,8 +219,8 @@ class Lab:
 
     def down(self, wipe: bool = False) -> None:
         """Stop every process of the lab by its pid; with C(wipe), forget everything."""
-        self._stop_parts()
-        self.site.down(wipe)
+        with self.site.down(wipe):
+            self._stop_parts()
         if wipe:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -78,5 +78,7 @@ class Local:
         """Be where the parts of a lab that is up can be reached."""
         yield
 
-    def down(self, wipe: bool) -> None:
-        """Take it down; with C(wipe), forget it."""
+    @contextlib.contextmanager
+    def down(self, wipe: bool) -> t.Iterator[None]:
+        """Take down what proxies live on, after this context; with C(wipe), forget it."""
+        yield

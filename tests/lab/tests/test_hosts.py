@@ -30,8 +30,13 @@ def folder():
     path = Path(tempfile.mkdtemp(prefix="edge", dir="/tmp"))
     yield path / "lab"
     if os.geteuid() == 0:
-        Hosts(path / "lab").down(wipe=True)
+        take_down(Hosts(path / "lab"), wipe=True)
     root.remove(path)
+
+
+def take_down(hosts, wipe=False):
+    with hosts.down(wipe):
+        pass
 
 
 def left():
@@ -142,13 +147,13 @@ def test_up_down_and_up_again_leaves_nothing_and_forgets_nothing(folder):
     with pytest.raises(LabError, match=f"down --hosts --dir {folder}"):
         with Hosts(folder.with_name("other")).up():
             pytest.fail("two labs on one network")
-    hosts.down(wipe=False)
+    take_down(hosts)
     assert left() == []
     with hosts.up():
         hosts.hosts["edge_target_1"].run("test", "-e", "/etc/kept")
-    hosts.down(wipe=True)
+    take_down(hosts, wipe=True)
     assert left() == [] and not (folder / "hosts").exists()
-    hosts.down(wipe=True)
+    take_down(hosts, wipe=True)
 
 
 @pytest.mark.long
@@ -168,10 +173,10 @@ def test_whatever_a_kill_leaves_is_taken_down(folder, seconds):
     finally:
         process.kill()
         process.communicate()
-    Hosts(folder).down(wipe=False)
+    take_down(Hosts(folder))
     assert left() == []
     if seconds is None:
         with Hosts(folder).up():
             pass
-        Hosts(folder).down(wipe=False)
+        take_down(Hosts(folder))
         assert left() == []

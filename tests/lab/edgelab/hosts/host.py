@@ -147,8 +147,8 @@ class Host:
         if not made_over.exists() or made_over.read_text() != base.name:
             for part in ("own", "work"):
                 shutil.rmtree(self.folder / part, ignore_errors=True)
-        for part in (self.root, self.folder / "own", self.folder / "work"):
-            part.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, self.folder / "own", self.folder / "work"):
+            folder.mkdir(parents=True, exist_ok=True)
         made_over.write_text(base.name)
         layers = f"lowerdir={base},upperdir={self.folder / 'own'},workdir={self.folder / 'work'}"
         done = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], capture_output=True, text=True, check=False)

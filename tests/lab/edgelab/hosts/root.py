@@ -11,7 +11,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-from edgelab.processes import LabError
+from edgelab.processes import LabError, wait_for
 from edgelab.proxy_home import LAB_PATH
 
 PARTS = LAB_PATH / "hosts"
@@ -76,14 +76,18 @@ def unmount(below: Path) -> None:
     Raises:
         LabError: something stays mounted.
     """
-    for place in mounts(below):
-        subprocess.run(["umount", str(place)], capture_output=True, check=False)
-    left = mounts(below)
-    if left:
-        raise LabError(f"still mounted, because something uses it: {', '.join(map(str, left))}")
+
+    def over() -> bool:
+        for place in mounts(below):
+            subprocess.run(["umount", str(place)], capture_output=True, check=False)
+        return not mounts(below)
+
+    # What has just ended may still hold on to it for a moment.
+    wait_for(over, f"{below} is unmounted; something uses {', '.join(map(str, mounts(below)))}", 10)
 
 
 def remove(folder: Path) -> None:
     """Delete a folder, never through a mount."""
     unmount(folder)
-    shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -143,8 +143,10 @@ class Hosts:
 
     # -- down
 
-    def down(self, wipe: bool) -> None:
+    @contextlib.contextmanager
+    def down(self, wipe: bool) -> t.Iterator[None]:
         with self._alone() as owner:
+            yield
             if not owner:
                 self._take_down()
             if wipe:
