@@ -18,10 +18,10 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity docs release-check lab-up lab-down lab-status clean
+.PHONY: help setup demo demo-hosts test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity docs release-check lab-up lab-down lab-status lab-hosts-up lab-hosts-down lab-hosts-status hosts-packages clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready $(NAMESPACE)/clone ## Debian packages and a virtual environment
 
@@ -40,14 +40,19 @@ $(NAMESPACE)/clone:
 demo: setup ## clone a lab instance end to end and show the result (KEEP=1 leaves the lab up)
 	@$(BIN)/python -m edgelab.demo $(if $(KEEP),--keep)
 
+demo-hosts: setup hosts-packages ## the same over SSH: each proxy in a booted system of its own (as root; about 6 minutes, and one more the first time)
+	@$(BIN)/python -m edgelab.demo --hosts $(if $(KEEP),--keep)
+
 test: setup ## the fast tier of the tests; says what it leaves out
 	@echo "Left out, for make test-long (tests a file):"
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
 
-test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL (as root; fetches its server with mmdebstrap once; installs Chromium)
+test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
-	@$(BIN)/python -m pytest -m long tests
+	@tests/install-debian-packages tests/lab/hosts/debian-packages.txt
+	@$(BIN)/python -m pytest -m long -n 2 --dist worksteal tests
+	@$(MAKE) molecule
 
 molecule: setup ## a scenario a role, against one lab: prepare, check mode, converge, idempotence, verify; about ten minutes
 	$(BIN)/molecule test --all
@@ -121,6 +126,19 @@ lab-down: setup ## stop every process of the lab
 lab-status: setup ## what runs
 	@$(LAB) status
 
-clean: ## remove the virtual environment and everything built; stops the lab first
+hosts-packages:
+	@tests/install-debian-packages tests/lab/hosts/debian-packages.txt
+
+lab-hosts-up: setup hosts-packages ## bring up the lab whose proxies have a booted system each, and leave it up (as root)
+	@$(LAB) up --hosts
+
+lab-hosts-down: setup ## shut the hosts down and undo all that they needed
+	@$(LAB) down --hosts
+
+lab-hosts-status: setup ## what of it runs
+	@$(LAB) status --hosts
+
+clean: ## remove the virtual environment and everything built; stops the labs first
 	@if [ -x $(BIN)/python ] && [ -e build/lab ]; then $(LAB) down; fi
+	@if [ -x $(BIN)/python ] && [ -e build/lab-hosts ]; then $(LAB) down --hosts; fi
 	@rm -rf $(VENV) build

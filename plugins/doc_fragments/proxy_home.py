@@ -97,6 +97,8 @@ options:
     default: logs/edgeencryption.log
 notes:
   - Runs on Linux only. Run it as the user that the proxy runs as, or as root, else it may not see who listens on the port.
+  - As another user than root it calls C(sudo -n systemctl start UNIT) and C(sudo -n systemctl stop UNIT) if sudo lets this user run exactly that,
+    else C(systemctl) itself, so that a rule of polkit can allow it. See the guide on least privilege.
   - No line of the log is documented that says that a proxy has started. What counts is a process that lives on, its port, and
     the absence of the failure lines of KB0621218.
 """

@@ -10,9 +10,12 @@ startup.sh gives way to a stub that explains itself and fails. A systemd unit ge
 original lies aside. `systemctl mask` would not do: for a unit file in /etc/systemd/system, which is where KB0622995 puts it,
 it fails, and with --runtime it succeeds without any effect. The stub alone would not do either: Restart=always would call it
 again and again.
+
+Who may not write to /etc/systemd/system has the same drop-in put there once, for good: it refuses nothing unless the original lies aside.
 """
 
 import os
+import re
 import stat
 import subprocess
 import typing as t
@@ -91,13 +94,25 @@ class UnitHold:
     """The hold on a systemd unit: its start is refused while the original startup.sh lies aside."""
 
     def __init__(self, unit: str, home: str) -> None:
+        self._unit = unit
         self.path = os.path.join(UNIT_FOLDER, unit + ".d", "zz-edge-encryption-clone-hold.conf")
         aside = ScriptHold(home).aside.replace("%", "%%")
-        self._content = "{0}\n[Unit]\nAssertPathExists=!{1}\n".format(_MARK.decode(), aside)
+        self._line = "AssertPathExists=!" + aside
+        self._content = "{0}\n[Unit]\n{1}\n".format(_MARK.decode(), self._line)
 
     def held(self) -> bool:
-        """Tell whether the drop-in is in place."""
+        """Tell whether the drop-in of a hold is in place."""
         return os.path.exists(self.path)
+
+    def standing(self) -> bool:
+        """Tell whether the unit refuses a start anyway while the original lies aside, as systemd has read it."""
+        text = systemctl("cat", self._unit)
+        asserted = re.search("^{0}$".format(re.escape(self._line)), text, re.MULTILINE) is not None
+        return asserted and unit_state(self._unit)["NeedDaemonReload"] == "no"
+
+    def possible(self) -> bool:
+        """Tell whether this user can hold the unit: it refuses a start already, or would once the original lies aside, or its drop-in can be written."""
+        return self.held() or self.standing() or os.access(UNIT_FOLDER, os.W_OK)
 
     def hold(self) -> None:
         """Write the drop-in and make systemd read it."""
@@ -111,7 +126,11 @@ class UnitHold:
             os.chmod(temp, 0o644)
             os.replace(temp, self.path)
         except OSError as exc:
-            raise HoldError(self.path, "the unit cannot be held down: {0}.".format(exc.strerror)) from exc
+            raise HoldError(
+                self.path,
+                "the unit cannot be held down: {0}.".format(exc.strerror),
+                "Run this as root, or have a drop-in of the unit hold for good: {0}. See the guide on least privilege.".format(self._line),
+            ) from exc
         systemctl("daemon-reload")
 
     def release(self) -> None:
@@ -121,7 +140,9 @@ class UnitHold:
             if not os.listdir(os.path.dirname(self.path)):
                 os.rmdir(os.path.dirname(self.path))
         except OSError as exc:
-            raise HoldError(self.path, "the unit cannot be released: {0}.".format(exc.strerror)) from exc
+            raise HoldError(
+                self.path, "the unit cannot be released: {0}.".format(exc.strerror), "Run this as root, as when it was held down."
+            ) from exc
         systemctl("daemon-reload")
 
 
@@ -139,7 +160,20 @@ def systemctl(*arguments: str) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
+def command_of(action: str, unit: str) -> t.List[str]:
+    """Return the command that starts or stops a unit: through sudo where this user may run exactly that; else systemd decides (polkit)."""
+    command = ["systemctl", action, unit]
+    if os.geteuid() != 0:
+        try:
+            listed = subprocess.run(["sudo", "-n", "-l"] + command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except FileNotFoundError:
+            listed = None
+        if listed is not None and listed.returncode == 0:
+            return ["sudo", "-n"] + command
+    return ["systemctl", "--no-ask-password", action, unit]
+
+
 def unit_state(unit: str) -> t.Dict[str, str]:
-    """Return LoadState, ActiveState and MainPID of a unit."""
-    text = systemctl("show", unit, "--property=LoadState,ActiveState,MainPID")
+    """Return LoadState, ActiveState, MainPID and NeedDaemonReload of a unit."""
+    text = systemctl("show", unit, "--property=LoadState,ActiveState,MainPID,NeedDaemonReload")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -187,17 +187,21 @@ class Service:
         """Tell whether somebody holds the proxy down."""
         return self._script_hold.held() or self._masked()
 
+    def can_hold(self) -> bool:
+        """Tell whether this user can make sure that nothing starts the proxy."""
+        return os.access(self._at.home, os.W_OK) and (self._unit_hold is None or self._unit_hold.possible())
+
     # What shall be
 
     def hold(self, check_mode: bool) -> bool:
         """Make sure that nothing can start the proxy; return whether that was a change."""
         script = not self._script_hold.complete()
-        unit = self._unit_hold is not None and not self._unit_hold.held()
+        unit = self._unit_hold is not None and not (self._unit_hold.held() or self._unit_hold.standing())
         if not check_mode:
+            if unit:  # first: who may not do this shall not have moved anything; it refuses nothing before the script is aside
+                t.cast(_hold.UnitHold, self._unit_hold).hold()
             if script:
                 self._script_hold.hold()
-            if unit:
-                t.cast(_hold.UnitHold, self._unit_hold).hold()
         return script or unit
 
     def release(self, check_mode: bool) -> bool:
@@ -282,8 +286,9 @@ class Service:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 launcher.wait(limits.settle if gone else 0)
             if launcher.poll() is None:
-                launcher.kill()  # only the script that this started, which still waits for the proxy
-                launcher.wait()
+                with contextlib.suppress(PermissionError):  # root's, through sudo: systemd ends it
+                    launcher.kill()  # only the script that this started, which still waits for the proxy
+                    launcher.wait()
             if not gone:
                 raise self._error(
                     "it did not stop within {0:g} seconds, nor after SIGTERM ({1}).{2}".format(
@@ -389,7 +394,7 @@ class Service:
 
     def _command(self, action: str) -> t.List[str]:
         if self._at.unit:
-            return ["systemctl", "--no-ask-password", action, self._at.unit]
+            return _hold.command_of(action, self._at.unit)
         return [os.path.join(self._at.home, "startup.sh" if action == "start" else "shutdown.sh")]
 
     def _launch(self, action: str, output: t.Any) -> "subprocess.Popen[bytes]":

@@ -41,6 +41,8 @@ options:
         explains itself and fails. A systemd unit gets a drop-in that refuses its start as long as C(startup.sh.held) exists; C(systemctl
         mask) cannot be used, because it fails for unit files in C(/etc/systemd/system), the place that KB0622995 names.
         The hold comes first and the stop second, so that nothing can start the proxy in between.
+      - A unit that refuses its start anyway while C(startup.sh.held) exists, by a drop-in that an administrator has put there for good, is left as it
+        is. Without the right to write to C(/etc/systemd/system) there has to be one; the module fails without it before it has changed anything.
       - With V(false) the original C(startup.sh) is put back byte for byte, and a masked unit is unmasked.
       - Without it, holds stay as they are, and starting a held proxy fails.
     type: bool

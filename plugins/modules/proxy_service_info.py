@@ -85,6 +85,13 @@ status:
       description: The systemd unit, null without one.
       type: str
       sample: edge.service
+can_hold:
+  description:
+    - Whether this user could hold the proxy down with O(edge_encryption.clone.proxy_service#module:hold=true).
+    - Without the right to write to C(/etc/systemd/system), a unit needs a drop-in for it; see the guide on least privilege.
+  returned: success
+  type: bool
+  sample: true
 log_failures:
   description: Lines of the log since O(since_offset) that KB0621218 documents as failures, at most 200, secrets masked.
   returned: success
@@ -152,6 +159,7 @@ def run(params: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     return dict(
         changed=False,
         status=service.status(),
+        can_hold=service.can_hold(),
         log_failures=findings.failures,
         validation=findings.validation,
         log_tail=service.log_tail(),

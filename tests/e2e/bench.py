@@ -73,12 +73,12 @@ class Run(t.NamedTuple):
 
 
 class Bench:
-    """A lab of its own, with instances that were never cloned."""
+    """A lab of its own, with instances that were never cloned, or one that is up already."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keeper: t.Optional[Lab] = None) -> None:
         self.folder = folder
-        self._keeper = Lab(folder / "lab")
-        self.lab = self._keeper.up()
+        self._keeper = keeper or Lab(folder / "lab")
+        self.lab = keeper.info() if keeper else self._keeper.up()
         self.control("source", "PUT", "/knobs", CLONE_KNOBS)
         self.number = ""
         self.stop_lead = STOP_LEAD  # seconds between the moment a clone is brought forward and its start

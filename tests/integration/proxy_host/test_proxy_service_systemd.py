@@ -30,7 +30,7 @@ RestartSec={restart}
 WantedBy=multi-user.target
 """
 
-# start, stop, show and daemon-reload of one unit, as systemd 252 answers; the file `restarting` stands for its auto-restart.
+# start, stop, show, cat and daemon-reload of one unit, as systemd 252 answers; the file `restarting` stands for its auto-restart.
 STAND_IN = r"""#!{python} -SE
 import os, re, subprocess, sys
 arguments = [item for item in sys.argv[1:] if not item.startswith("--")]
@@ -52,16 +52,19 @@ if action == "daemon-reload":
     sys.exit(0)
 if action == "show":
     if not os.path.exists(path):
-        print("LoadState=not-found\nActiveState=inactive\nMainPID=0")
+        print("LoadState=not-found\nActiveState=inactive\nMainPID=0\nNeedDaemonReload=no")
     else:
         active = "activating" if os.path.exists(restarting) else "active" if main_pid() else "inactive"
-        print("LoadState=loaded\nActiveState=%s\nMainPID=%d" % (active, main_pid()))
+        print("LoadState=loaded\nActiveState=%s\nMainPID=%d\nNeedDaemonReload=no" % (active, main_pid()))
     sys.exit(0)
 text = open(path).read()
+drop_ins = [os.path.join(path + ".d", name) for name in (os.listdir(path + ".d") if os.path.isdir(path + ".d") else [])]
+if action == "cat":
+    print("\n".join([text] + [open(name).read() for name in drop_ins]))
+    sys.exit(0)
 if action == "start":
-    drop_ins = path + ".d"
-    for name in os.listdir(drop_ins) if os.path.isdir(drop_ins) else []:
-        found = re.search(r"AssertPathExists=!(\S+)", open(os.path.join(drop_ins, name)).read())
+    for name in drop_ins:
+        found = re.search(r"AssertPathExists=!(\S+)", open(name).read())
         if found and os.path.exists(found.group(1)):
             sys.exit("Assertion failed on job for %s." % unit)
     sys.exit(subprocess.call(re.search(r'ExecStart=/usr/bin/env "(\S+)"', text).group(1)))
@@ -159,6 +162,24 @@ def test_hold_refuses_systemd_and_people(run_module, home, unit):
     released = service(run_module, home, "started", hold=False)
     assert released["changed"] and released["status"]["listening"] and not released["status"]["held"]
     assert not (unit.path.parent / (unit.name + ".d")).exists()
+
+
+def test_a_drop_in_that_holds_for_good_is_all_that_a_hold_needs(run_module, home, unit):
+    folder = unit.path.parent / (unit.name + ".d")
+    folder.mkdir()
+    (folder / "hold.conf").write_text("[Unit]\nAssertPathExists=!{0}/startup.sh.held\n".format(home.path))
+    unit.systemctl("daemon-reload")
+    try:
+        service(run_module, home, "started")
+        assert service(run_module, home, "stopped", hold=True)["status"]["held"]
+        assert [path.name for path in folder.iterdir()] == ["hold.conf"]
+        assert not service(run_module, home, "stopped", hold=True)["changed"]
+        assert b"Assertion failed" in unit.systemctl("start", unit.name).stdout
+        assert service(run_module, home, "started", hold=False)["status"]["listening"]
+        assert [path.name for path in folder.iterdir()] == ["hold.conf"]
+    finally:
+        (folder / "hold.conf").unlink()
+        folder.rmdir()
 
 
 def test_waiting_for_a_restart_is_not_stopped(run_module, home, unit):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's certificate authority and the server certificates it issues for loopback."""
+"""The lab's certificate authority and the server certificates it issues for the addresses of a lab."""
 
 import datetime
 import ipaddress
@@ -16,10 +16,11 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """A certificate authority in a folder; made on first use."""
+    """A certificate authority in a folder, made on first use, for servers on the loopback and on these addresses."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, addresses: t.Iterable[str] = ()) -> None:
         self.folder = folder
+        self._addresses = sorted({"127.0.0.1", *addresses})
         self.ca = folder / "ca.pem"
         self._key_file = folder / "ca.key"
         if not self.ca.exists():
@@ -35,13 +36,13 @@ class Authority:
             self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, name: str, expired: bool = False) -> t.Tuple[Path, Path]:
-        """Return certificate and key of a server on 127.0.0.1 and localhost, made on first use."""
+        """Return certificate and key of a server on localhost and all addresses, made on first use."""
         cert_file, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         if not cert_file.exists():
             ca = x509.load_pem_x509_certificate(self.ca.read_bytes())
             ca_key = serialization.load_pem_private_key(self._key_file.read_bytes(), None)
             key = ec.generate_private_key(ec.SECP256R1())
-            names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(address)) for address in self._addresses)])
             end = _now() + datetime.timedelta(days=-1 if expired else 90)
             certificate = (_builder(_name("localhost"), ca.subject, key.public_key(), end).add_extension(names, critical=False)
                            .sign(ca_key, hashes.SHA256()))  # type: ignore[arg-type]

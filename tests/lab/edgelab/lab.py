@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab as a whole: C(python -m edgelab.lab up|down|status [--dir DIR] [--wipe]).
+"""The lab as a whole: C(python -m edgelab.lab up|down|status [--hosts] [--dir DIR] [--wipe]).
 
 Two token databases, two instances, two source and three target proxies, a load balancer and users who write. Everything
-listens on 127.0.0.1 only. C(lab.json) in the folder of the lab describes what runs; it is there only while all of it is healthy.
+listens on 127.0.0.1 only; with C(--hosts) each proxy has a booted system of its own, and all listens within a network that leads nowhere.
+C(lab.json) in the folder of the lab describes what runs; it is there only while all of it is healthy.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import typing as t
@@ -27,7 +27,8 @@ import requests
 from edgelab import proxy_home, signing
 from edgelab.ca import Authority
 from edgelab.instance.seed import signed_rows
-from edgelab.processes import LabError, Process, free_ports, last_lines, start_time, stop_pid
+from edgelab.processes import LabError, Process, free_ports, last_lines
+from edgelab.sites import Local
 from edgelab.token_db import CLONE_USER, DATABASE, PROXY_USER, TokenDb
 
 SIDES = ("source", "target")
@@ -56,8 +57,10 @@ def step(text: str) -> t.Iterator[None]:
 class Lab:
     """The parts of the lab in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, site: t.Optional[t.Any] = None) -> None:
         self.folder = folder.resolve()
+        self.site = site or Local()  # where the parts live
+        self.proxies = {side: [self.site.proxy(name, self.folder / "proxies" / name) for name in PROXIES[side]] for side in SIDES}
         self.file = self.folder / "lab.json"
         self._secrets = self.folder / "lab.secret.json"
         self._claim: t.Optional[socket.socket] = None  # keeps other labs off the ports, as long as this process lives
@@ -97,8 +100,14 @@ class Lab:
             LabError: a part does not come up; what this call started is stopped again.
         """
         began = time.monotonic()
+        with self.site.up():
+            info = self._up()
+        say(f"up after {time.monotonic() - began:.1f} s; {self.file} describes it")
+        return info
+
+    def _up(self) -> Info:
         self.known = self._remember()
-        self.authority = Authority(self.folder / "ca")
+        self.authority = Authority(self.folder / "ca", [self.site.address, *(proxy.address for side in SIDES for proxy in self.proxies[side])])
         self.authority.server("server")
         # lab.json must never promise what is not there.
         if self.file.exists() and not self._all_healthy(self.info()):
@@ -109,29 +118,33 @@ class Lab:
         try:
             with step("token databases and keystores"), ThreadPoolExecutor() as pool:
                 _key, servicenow_certificate = proxy_home.servicenow_key(self.folder / "keys")
-                jobs = [pool.submit(self._token_db(side).up, self.authority, self.known["db_users"][side]) for side in SIDES]
+                jobs = [pool.submit(self._token_db(side).up, self.authority, self.known["db_users"][side], self._accounts(side)) for side in SIDES]
                 jobs += [pool.submit(self._keystore, side, servicenow_certificate) for side in SIDES]
                 for job in jobs:
                     job.result()
             with step("instances"), ThreadPoolExecutor() as pool:
                 list(pool.map(self._instance_up, SIDES))
             with step("proxies"), ThreadPoolExecutor() as pool:
-                list(pool.map(self._proxy_up, [(side, name) for side in SIDES for name in PROXIES[side]]))
+                for job in [pool.submit(self._proxy_up, side, proxy) for side in SIDES for proxy in self.proxies[side]]:
+                    job.result()
             with step("load balancer and users"):
                 self._part_up("balancer", {
-                    "host": "127.0.0.1", "port": self._port("balancer"), "control_port": self._port("balancer_control"),
-                    "backends": [{"name": name, "host": "127.0.0.1", "port": self._port(name)} for name in PROXIES["target"]]})
+                    "host": self.site.address, "port": self._port("balancer"), "control_port": self._port("balancer_control"),
+                    "backends": [{"name": proxy.name, "host": proxy.address, "port": self._port(proxy.name)} for proxy in self.proxies["target"]]})
                 self._part_up("traffic", {
-                    "url": f"https://127.0.0.1:{self._port('balancer')}", "user": "demo.user", "password": self.known["users"]["target"]["demo.user"],
+                    "url": self._url("balancer"), "user": "demo.user", "password": self.known["users"]["target"]["demo.user"],
                     "ca": str(self.authority.ca), "control_port": self._port("traffic_control")})
         except BaseException:
-            self.down()
+            self._stop_parts()
             raise
         info = self._describe()
         self.file.touch(mode=0o600)
         self.file.write_text(json.dumps(info, indent=2))
-        say(f"up after {time.monotonic() - began:.1f} s; {self.file} describes it")
         return info
+
+    def _accounts(self, side: str) -> t.Dict[str, t.List[str]]:
+        """The accounts of a side's token database, and the addresses that they may come from."""
+        return {PROXY_USER: sorted({proxy.address for proxy in self.proxies[side]}), CLONE_USER[side]: [self.site.address]}
 
     def _keystore(self, side: str, servicenow_certificate: Path) -> Path:
         path = self.folder / "keys" / side / "keystore.jceks"
@@ -156,7 +169,7 @@ class Lab:
             for other in SIDES if other != side
         }
         return {
-            "name": INSTANCES[side], "production": side == "source", "host": "127.0.0.1", "port": self._port(f"instance_{side}"),
+            "name": INSTANCES[side], "production": side == "source", "host": self.site.address, "port": self._port(f"instance_{side}"),
             "control_port": self._port(f"instance_control_{side}"), "tls_cert": str(cert), "tls_key": str(key), "ca": str(self.authority.ca),
             "peers": peers, "heartbeat_interval": 1,
         }
@@ -165,32 +178,33 @@ class Lab:
         customer = proxy_home.signature_private_key(self.folder / "keys" / side / "keystore.jceks", self.known["keystore"][side])
         return signing.sign_rows(signed_rows(), customer, signing.private_key_from_pem((self.folder / "keys" / "servicenow.key").read_bytes()))
 
-    def _proxy_up(self, which: t.Tuple[str, str]) -> None:
-        side, name = which
-        home = self.folder / "proxies" / name
-        if not (home / "conf" / "lab.json").exists():
-            self._build_home(side, name, home)
-        if _proxy_pid(home) is None:
-            subprocess.run([str(home / "startup.sh")], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    def _proxy_up(self, side: str, proxy: t.Any) -> None:
+        if not (proxy.files / "conf" / "lab.json").exists():
+            self._build_home(side, proxy)
+        if proxy.pid is None:
+            proxy.start()
         deadline = time.monotonic() + 30
-        while not self._proxy_healthy(name):
+        while not self.proxy_healthy(proxy.name):
             if time.monotonic() > deadline:
-                raise LabError(f"proxy {name} is not ready:\n{last_lines(home / 'logs' / 'edgeencryption.log')}")
+                raise LabError(f"proxy {proxy.name} is not ready:\n{last_lines(proxy.files / 'logs' / 'edgeencryption.log')}")
             time.sleep(0.1)
 
-    def _build_home(self, side: str, name: str, home: Path) -> None:
+    def _build_home(self, side: str, proxy: t.Any) -> None:
         cert, key = self.authority.server("server")
         proxy_home.build_home(
-            home, name=name, port=self._port(name), control_port=self._port(f"{name}_control"),
-            target={"host": "127.0.0.1", "port": self._port(f"instance_{side}"), "username": "edge.proxy", "password": self.known["users"][side]["edge.proxy"]},
+            proxy.files, name=proxy.name, host=proxy.address, port=self._port(proxy.name), control_port=self._port(f"{proxy.name}_control"),
+            target={"host": self.site.address, "port": self._port(f"instance_{side}"), "username": "edge.proxy",
+                    "password": self.known["users"][side]["edge.proxy"]},
             keystore=self.folder / "keys" / side / "keystore.jceks", keystore_password=self.known["keystore"][side],
-            static_iv=self.known["static_iv"][side], known_cleartext=self.known["known_cleartext"][side], ca=self.authority.ca, tls_cert=cert, tls_key=key,
-            database={"host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": PROXY_USER, "password": self.known["db_users"][side][PROXY_USER]})
+            static_iv=self.known["static_iv"][side], known_cleartext=self.known["known_cleartext"][side],
+            ca=proxy.bring(self.authority.ca), tls_cert=proxy.bring(cert), tls_key=proxy.bring(key), python=proxy.python, pythonpath=proxy.pythonpath,
+            database={"host": self.site.address, "port": self._port(f"db_{side}"), "user": PROXY_USER, "password": self.known["db_users"][side][PROXY_USER]})
+        proxy.hand_over()
 
-    def _proxy_healthy(self, name: str) -> bool:
+    def proxy_healthy(self, name: str) -> bool:
         try:
             state = requests.get(self._control(f"{name}_control") + "/state", timeout=5).json()
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
         return state["status"] == "Authenticated" and state["config_version"] is not None
 
@@ -205,21 +219,20 @@ class Lab:
 
     def down(self, wipe: bool = False) -> None:
         """Stop every process of the lab by its pid; with C(wipe), forget everything."""
+        with self.site.down(wipe):
+            self._stop_parts()
+        if wipe:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _stop_parts(self) -> None:
         if self.file.exists():
             self.file.unlink()
         stopped = sum(process.stop() for process in (self._process("traffic"), self._process("balancer")))
-        for side in SIDES:
-            for name in PROXIES[side]:
-                pid = _proxy_pid(self.folder / "proxies" / name)
-                if pid:
-                    stop_pid(pid)
-                    stopped += 1
+        stopped += sum(proxy.stop() for side in SIDES for proxy in self.proxies[side])
         stopped += sum(self._process("instances", side).stop() for side in SIDES)
         stopped += sum(self._process("token_db", side).stop(30) for side in SIDES)
         if stopped:
             say(f"stopped {stopped} processes")
-        if wipe:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- status
 
@@ -230,9 +243,9 @@ class Lab:
         self.known = self._remember()
         rows = []
         for side in SIDES:
-            rows.append((f"token database {side}", f"127.0.0.1:{self._port(f'db_{side}')}", self._process("token_db", side).pid))
+            rows.append((f"token database {side}", f"{self.site.address}:{self._port(f'db_{side}')}", self._process("token_db", side).pid))
             rows.append((f"instance {INSTANCES[side]}", self._url(f"instance_{side}"), self._process("instances", side).pid))
-            rows += [(f"proxy {name}", self._url(name), _proxy_pid(self.folder / "proxies" / name)) for name in PROXIES[side]]
+            rows += [(f"proxy {proxy.name}", self._url(proxy.name), proxy.pid) for proxy in self.proxies[side]]
         rows.append(("load balancer", self._url("balancer"), self._process("balancer").pid))
         rows.append(("users", self._control("traffic_control"), self._process("traffic").pid))
         return [(name, where, f"pid {pid}" if pid else "down") for name, where, pid in rows]
@@ -248,14 +261,16 @@ class Lab:
                 "pid_file": str(self.folder / "instances" / side / "instance.pid"),
             } for side in SIDES},
             "token_db": {side: {
-                "host": "127.0.0.1", "port": self._port(f"db_{side}"), "user": CLONE_USER[side], "password": self.known["db_users"][side][CLONE_USER[side]],
-                "database": DATABASE, "ca": str(self.authority.ca), "socket": str(self._token_db(side).socket), "folder": str(self._token_db(side).folder),
+                "host": self.site.address, "port": self._port(f"db_{side}"), "user": CLONE_USER[side],
+                "password": self.known["db_users"][side][CLONE_USER[side]], "database": DATABASE, "ca": str(self.authority.ca),
+                "socket": str(self._token_db(side).socket), "folder": str(self._token_db(side).folder),
                 "pid_file": str(self._token_db(side).pid_file), "proxy_user": PROXY_USER, "proxy_password": self.known["db_users"][side][PROXY_USER],
             } for side in SIDES},
             "proxies": {side: [{
-                "name": name, "url": self._url(name), "port": self._port(name), "home": str(self.folder / "proxies" / name),
-                "pid_file": str(self.folder / "proxies" / name / "bin" / "edgeencryption.pid"), "control_url": self._control(f"{name}_control"),
-            } for name in PROXIES[side]] for side in SIDES},
+                "name": proxy.name, "address": proxy.address, "url": self._url(proxy.name), "port": self._port(proxy.name), "home": str(proxy.home),
+                "files": str(proxy.files), "pid_file": str(proxy.files / "bin" / "edgeencryption.pid"), "control_url": self._control(f"{proxy.name}_control"),
+            } for proxy in self.proxies[side]] for side in SIDES},
+            "ssh": self.site.ssh,
             "keystore_password": self.known["keystore"],
             "balancer": {"url": self._url("balancer"), "control_url": self._control("balancer_control"),
                          "pid_file": str(self.folder / "balancer" / "balancer.pid")},
@@ -267,10 +282,10 @@ class Lab:
     def _all_healthy(self, info: Info) -> bool:
         controls = [info["instances"][side]["control_url"] for side in SIDES] + [info["balancer"]["control_url"], info["traffic"]["control_url"]]
         return (all(self._process("token_db", side).pid for side in SIDES) and all(_healthy(url) for url in controls)
-                and all(self._proxy_healthy(name) for side in SIDES for name in PROXIES[side]))
+                and all(self.proxy_healthy(name) for side in SIDES for name in PROXIES[side]))
 
     def _token_db(self, side: str) -> TokenDb:
-        return TokenDb(side, self.folder / "token_db" / side, self._port(f"db_{side}"))
+        return TokenDb(side, self.folder / "token_db" / side, self._port(f"db_{side}"), self.site.address)
 
     def _process(self, *path: str) -> Process:
         return Process(" ".join(path), self.folder.joinpath(*path))
@@ -279,27 +294,22 @@ class Lab:
         return self.known["ports"][name]
 
     def _url(self, name: str) -> str:
-        return f"https://127.0.0.1:{self._port(name)}"
+        return f"https://{self._proxy_addresses.get(name, self.site.address)}:{self._port(name)}"
 
     def _control(self, name: str) -> str:
-        return f"http://127.0.0.1:{self._port(name)}"
+        """Where to steer a part: a proxy on its host, all others on the loopback."""
+        return f"http://{self._proxy_addresses.get(name[:-len('_control')], '127.0.0.1')}:{self._port(name)}"
+
+    @property
+    def _proxy_addresses(self) -> t.Dict[str, str]:
+        return {proxy.name: proxy.address for side in SIDES for proxy in self.proxies[side]}
 
 
 def _healthy(control_url: str) -> bool:
     try:
         return bool(requests.get(control_url + "/health", timeout=5).json()["ok"])
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
-
-
-def _proxy_pid(home: Path) -> t.Optional[int]:
-    """The pid in the proxy's pid file, when that process is a proxy of this home."""
-    try:
-        pid = int((home / "bin" / "edgeencryption.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return None
-    return pid if start_time(pid) and str(home).encode() in command else None
 
 
 def _write_private(path: Path, content: Info) -> None:
@@ -307,13 +317,24 @@ def _write_private(path: Path, content: Info) -> None:
     path.write_text(json.dumps(content, indent=2))
 
 
+def lab_of(hosts: bool, folder: t.Optional[Path] = None) -> Lab:
+    """Return the lab that a command line means."""
+    if not hosts:
+        return Lab(folder or Path(os.environ.get("EDGE_LAB_DIR", "build/lab")))
+    from edgelab.hosts.site import Hosts
+
+    folder = folder or Path(os.environ.get("EDGE_LAB_HOSTS_DIR", "build/lab-hosts"))
+    return Lab(folder, Hosts(folder, say))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="edgelab.lab", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["up", "down", "status"])
-    parser.add_argument("--dir", type=Path, default=Path(os.environ.get("EDGE_LAB_DIR", "build/lab")))
+    parser.add_argument("--hosts", action="store_true", help="the lab whose proxies have a booted system each (as root)")
+    parser.add_argument("--dir", type=Path, help="folder of the lab; build/lab or EDGE_LAB_DIR, with --hosts build/lab-hosts or EDGE_LAB_HOSTS_DIR")
     parser.add_argument("--wipe", action="store_true", help="with down: delete the folder of the lab as well")
     arguments = parser.parse_args()
-    lab = Lab(arguments.dir)
+    lab = lab_of(arguments.hosts, arguments.dir)
     try:
         if arguments.command == "up":
             lab.up()

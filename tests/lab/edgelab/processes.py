@@ -104,10 +104,15 @@ class Process:
         if self.pid:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        # The command begins only when its pid is on record: what is killed in between leaves nothing that a later command does not know of.
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                       env=dict(os.environ, **environment))
-        self._file.write_text(json.dumps({"pid": process.pid, "start": start_time(process.pid)}))
+            process = subprocess.Popen(["sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *command], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                       start_new_session=True, env=dict(os.environ, **environment))
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"pid": process.pid, "start": start_time(process.pid)}))
+        new.replace(self._file)
+        with t.cast(t.IO[bytes], process.stdin) as stdin:
+            stdin.write(b"go\n")
 
     @property
     def pid(self) -> t.Optional[int]:

@@ -294,6 +294,7 @@ def build_home(
     home,
     *,
     name,
+    host="127.0.0.1",
     port,
     control_port,
     target,
@@ -304,6 +305,8 @@ def build_home(
     ca,
     tls_cert,
     tls_key,
+    python=sys.executable,
+    pythonpath=LAB_PATH,
     database=None,
     db_ca=None,
     signature_alias=SIGNATURE_ALIAS,
@@ -315,6 +318,7 @@ def build_home(
     """Create an install directory and return its path.
 
     target: dict of host, port, username, password (and protocol); database: dict of host, port, user, password, name, or None;
+    host is the address that the proxy listens on; ca, tls_cert, tls_key, python and pythonpath are paths as the proxy finds them.
     file_keys: alias -> key bytes for keys/ (and switches the file store on); properties: further lines, names without prefix.
     """
     home = pathlib.Path(home)
@@ -329,7 +333,7 @@ def build_home(
     values.update(
         {
             "proxy.name": name,
-            "proxy.host": "127.0.0.1",
+            "proxy.host": host,
             "proxy.https.port": port,
             "proxy.signature.keystore.password": keystore_password,
             "proxy.signature.keystore.keyalias": signature_alias,
@@ -354,9 +358,10 @@ def build_home(
     (home / "conf" / "log4j2.properties").write_text(LOG4J2, encoding="ascii")
     (home / "sql" / "edgeencryption_bootstrap.sql").write_text(BOOTSTRAP_SQL, encoding="ascii")
     lab = {
+        "bind": host,
         "control_port": control_port,
-        "python": sys.executable,
-        "pythonpath": str(LAB_PATH),
+        "python": str(python),
+        "pythonpath": str(pythonpath),
         "ca": str(ca),
         "db_ca": str(db_ca or ca),
         "tls_cert": str(tls_cert),

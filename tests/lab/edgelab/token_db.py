@@ -42,7 +42,7 @@ tmpdir = {tmp}
 socket = {socket}
 pid-file = {pid_file}
 port = {port}
-bind-address = 127.0.0.1
+bind-address = {address}
 user = {user}
 skip-name-resolve
 innodb-buffer-pool-size = 64M
@@ -58,16 +58,17 @@ require-secure-transport = ON
 class TokenDb:
     """One side's server."""
 
-    def __init__(self, side: str, folder: Path, port: int) -> None:
+    def __init__(self, side: str, folder: Path, port: int, address: str = "127.0.0.1") -> None:
         self.side = side
         self.folder = folder
         self.port = port
+        self.address = address
         self.socket = folder / "s"
         self.pid_file = folder / "mariadbd.pid"
         self.process = Process(f"token database {side}", folder)
 
-    def up(self, authority: Authority, passwords: t.Mapping[str, str]) -> None:
-        """Make the server if need be, start it, and see to its accounts and tables."""
+    def up(self, authority: Authority, passwords: t.Mapping[str, str], accounts: t.Mapping[str, t.Sequence[str]]) -> None:
+        """Make the server if need be, start it, and see to its accounts (name to the addresses they may come from) and tables."""
         ready = self.folder / "ready"
         settings = self.folder / "my.cnf"
         # A server that starts deletes the temporary tables of all others in a tmpdir that they share.
@@ -83,21 +84,21 @@ class TokenDb:
                 raise LabError(f"mariadb-install-db for the {self.side}: {done.stdout}{done.stderr}")
         cert, key = authority.server("server")
         settings.write_text(SETTINGS.format(data=self.folder / "data", tmp=tmp, socket=self.socket, pid_file=self.pid_file, port=self.port,
-                                            user=account(), cert=cert, key=key, ca=authority.ca))
+                                            address=self.address, user=account(), cert=cert, key=key, ca=authority.ca))
         self.process.start(["mariadbd", f"--defaults-file={settings}"])
         self.process.wait_for(self.healthy)
         if not ready.exists():
-            self._set_up(passwords)
+            self._set_up(passwords, accounts)
             ready.touch()
 
-    def _set_up(self, passwords: t.Mapping[str, str]) -> None:
+    def _set_up(self, passwords: t.Mapping[str, str], accounts: t.Mapping[str, t.Sequence[str]]) -> None:
         with self.admin() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
-            for user in (PROXY_USER, CLONE_USER[self.side]):
-                cursor.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY %s REQUIRE SSL", (passwords[user],))
+            for user, address in ((user, address) for user, addresses in accounts.items() for address in addresses):
+                cursor.execute(f"CREATE USER {user}@'{address}' IDENTIFIED BY %s REQUIRE SSL", (passwords[user],))
                 for grant in GRANTS[user]:
                     # The pattern of schema names holds a percent sign, which PyMySQL leaves alone without arguments.
-                    cursor.execute(grant.replace("{account}", f"{user}@'127.0.0.1'"))
+                    cursor.execute(grant.replace("{account}", f"{user}@'{address}'"))
             cursor.execute(f"USE {DATABASE}")
             for statement in filter(str.strip, BOOTSTRAP_SQL.split(";")):
                 cursor.execute(statement)

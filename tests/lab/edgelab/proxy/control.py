@@ -66,10 +66,10 @@ class Control:
             ]
         )
 
-    async def start(self, port):
+    async def start(self, port, host="127.0.0.1"):
         self._runner = web.AppRunner(self.app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
+        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
 
     async def stop(self):
         await self._runner.cleanup()

@@ -95,7 +95,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGINT, self._terminate)
-        await self.control.start(self.settings.lab["control_port"])
+        await self.control.start(self.settings.lab["control_port"], self.settings.lab.get("bind", "127.0.0.1"))
         try:
             try:
                 await self._start()

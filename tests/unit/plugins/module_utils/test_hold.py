@@ -76,8 +76,9 @@ def systemctl(tmp_path, monkeypatch):
     program.write_text(
         "#!/bin/sh\n"
         'echo "$*" >> {0}\n'
-        '[ "$2" = show ] && printf "LoadState=loaded\\nActiveState=active\\nMainPID=7\\n"\n'
-        '[ "$2" != bad ]\n'.format(notes)
+        '[ "$2" = show ] && printf "LoadState=loaded\\nActiveState=active\\nMainPID=7\\nNeedDaemonReload=%s\\n" "${{RELOAD:-no}}"\n'
+        '[ "$2" = cat ] && cat {1}\n'
+        '[ "$2" != bad ]\n'.format(notes, tmp_path / "unit")
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(folder, os.environ["PATH"]))
@@ -105,8 +106,48 @@ def test_unit_hold_leaves_other_drop_ins(tmp_path, systemctl):
     assert other.exists()
 
 
+def test_a_unit_that_holds_for_good_as_systemd_has_read_it(tmp_path, systemctl, monkeypatch):
+    hold = UnitHold("edge.service", "/opt/Edge")
+    unit = tmp_path / "unit"
+    assert not (tmp_path / "system").exists()  # nobody can write there
+    unit.write_text("[Unit]\n# AssertPathExists=!/opt/Edge/startup.sh.held\nAssertPathExists=!/opt/Edge2/startup.sh.held\n")
+    assert not hold.standing() and not hold.possible()
+    unit.write_text("[Unit]\n\n# hold.conf\n[Unit]\nAssertPathExists=!/opt/Edge/startup.sh.held\n")
+    assert hold.standing() and hold.possible() and not hold.held()
+    monkeypatch.setenv("RELOAD", "yes")
+    assert not hold.standing() and not hold.possible()
+    (tmp_path / "system").mkdir()
+    assert hold.possible()
+
+
+def test_who_may_not_write_the_drop_in_is_told_of_one_that_holds_for_good(tmp_path, systemctl, monkeypatch):
+    (tmp_path / "system").write_text("")  # no folder: nobody can write into it, not even root
+    with pytest.raises(HoldError, match="Run this as root, or have a drop-in of the unit hold for good: AssertPathExists=!/opt/Edge/startup.sh.held"):
+        UnitHold("edge.service", "/opt/Edge").hold()
+    assert not systemctl.exists()
+
+
+@pytest.mark.parametrize(
+    "user, allowed, expected",
+    [
+        (0, "start edge.service", ["systemctl", "--no-ask-password", "start", "edge.service"]),
+        (901, "start edge.service", ["sudo", "-n", "systemctl", "start", "edge.service"]),
+        (901, "stop edge.service", ["systemctl", "--no-ask-password", "start", "edge.service"]),
+        (901, None, ["systemctl", "--no-ask-password", "start", "edge.service"]),
+    ],
+    ids=["root", "through sudo", "not through sudo", "no sudo"],
+)
+def test_who_starts_a_unit(tmp_path, monkeypatch, user, allowed, expected):
+    if allowed:
+        (tmp_path / "sudo").write_text('#!/bin/sh\n[ "$*" = "-n -l systemctl {0}" ]\n'.format(allowed))
+        (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert _hold.command_of("start", "edge.service") == expected
+
+
 def test_systemctl(systemctl, monkeypatch):
-    assert _hold.unit_state("edge.service") == {"LoadState": "loaded", "ActiveState": "active", "MainPID": "7"}
+    assert _hold.unit_state("edge.service") == {"LoadState": "loaded", "ActiveState": "active", "MainPID": "7", "NeedDaemonReload": "no"}
     with pytest.raises(HoldError, match="systemctl bad: it failed"):
         _hold.systemctl("bad")
     monkeypatch.setenv("PATH", "/nowhere")

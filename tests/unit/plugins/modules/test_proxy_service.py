@@ -41,6 +41,7 @@ def test_info(run_module, home, tmp_path):
     log = tmp_path / "logs" / "edgeencryption.log"
     log.write_text("ERROR Edge Encryption rule : 'a' does not have a valid signature\n")
     first = run_module("proxy_service_info", home)
+    assert first["can_hold"]
     assert first["validation"] == [{"kind": "rule", "name": "a"}] and len(first["log_failures"]) == 1
     since = run_module("proxy_service_info", dict(home, since_offset=first["log_offset"]))
     assert since["validation"] == [] and since["log_failures"] == [] and len(since["log_tail"]) == 1
