@@ -55,6 +55,7 @@ test-long: setup build/venv/release/.ready ## the long tier: soak, many random f
 	@$(MAKE) molecule
 
 molecule: setup ## a scenario a role, against one lab: prepare, check mode, converge, idempotence, verify; about ten minutes
+	@$(BIN)/molecule destroy --scenario-name default  # what a run that was cut off has left
 	$(BIN)/molecule test --all
 
 soak-token-db: setup ## faults at random instants of the token database engine (ROUNDS=150); the report is build/soak/token_db.json

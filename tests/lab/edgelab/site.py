@@ -8,6 +8,7 @@ The lab, records written through its proxies, a nightly backup, a clone that is 
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,8 +22,8 @@ TOMORROW = 86400  # seconds
 
 def up(folder: Path) -> None:
     """Bring up a site whose instances were never cloned; its inventory is inventory.json in the folder."""
+    down(folder)
     lab = Lab(folder / "lab")
-    lab.down(wipe=True)
     info = lab.up()
     try:
         demo_data.write_source(info, RECORDS)
@@ -38,15 +39,18 @@ def up(folder: Path) -> None:
         raise
 
 
+def down(folder: Path) -> None:
+    """Stop the site and forget it, with everything that roles left in it."""
+    Lab(folder / "lab").down()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["up", "down"])
     parser.add_argument("--dir", type=Path, required=True)
     given = parser.parse_args()
-    if given.action == "up":
-        up(given.dir.resolve())
-    else:
-        Lab(given.dir / "lab").down(wipe=True)
+    {"up": up, "down": down}[given.action](given.dir.resolve())
     return 0
 
 
