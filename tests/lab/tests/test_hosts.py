@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from edgelab.hosts import guard, network, root
-from edgelab.hosts.host import cgroups, public_key
+from edgelab.hosts.host import PROPAGATED, cgroups
 from edgelab.hosts.site import ADDRESSES, Hosts
 from edgelab.processes import LabError
 
@@ -45,7 +45,8 @@ def left():
     processes = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if is_nspawn(path)]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - overlay " in line and "/hosts/edge_" in line]
     groups = [str(group.parent) for group in cgroups("any") if group.parent.exists()]
-    return [*(route for route in routes if route.startswith(str(guard.NETWORK))), *network.names(), *processes, *mounts, *groups]
+    propagated = [path for path in PROPAGATED.glob("edge-*")]
+    return [*propagated, *(route for route in routes if route.startswith(str(guard.NETWORK))), *network.names(), *processes, *mounts, *groups]
 
 
 def is_nspawn(path):
@@ -119,7 +120,7 @@ def test_nothing_starts_without_the_guard(folder, monkeypatch):
     assert left() == []
     host = Hosts(folder).hosts["edge_target_1"]
     with pytest.raises(LabError, match="unreachable is missing, so nothing is started"):
-        host.start(root.build(), folder / "files", public_key(folder / "key"))
+        host.start()
     assert left() == [] and not host.process.pid
 
 

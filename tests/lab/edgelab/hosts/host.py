@@ -26,37 +26,46 @@ INSTALLED = Path("/opt/edge")  # where the install directory of a proxy lies on 
 # The lab's code and libraries, which only the stand-in proxy uses; both can only be read.
 CODE = Path("/usr/share/edgelab/lab")
 LIBRARIES = Path("/usr/share/edgelab/python")
+PROPAGATED = Path("/run/systemd/nspawn/propagate")  # nspawn's, a folder a machine
 
 
 class Host:
     """A system with systemd as its process 1, sshd, Java, and an address of its own."""
 
-    def __init__(self, name: str, address: str, folder: Path, held_by_run: bool) -> None:
+    def __init__(self, name: str, address: str, folder: Path, files: Path, login_key: Path, held_by_run: bool) -> None:
+        """Describe it.
+
+        Args:
+            name: name of its proxy.
+            address: its address.
+            folder: where what makes it this host is kept.
+            files: the folder that becomes the proxy's install directory on the host.
+            login_key: the file with the key of who may log in.
+            held_by_run: whether a run stops and holds the proxy, as a target's; a source's is only read.
+        """
         self.name = name
         self.address = address
         self.folder = folder
+        self._files = files
+        self._login_key = login_key
         self.root = folder / "root"
         self.process = Process(f"host {name}", folder)
-        self._held_by_run = held_by_run  # a target's proxy is stopped and held by runs, a source's only read
+        self._held_by_run = held_by_run
         self._key_file = folder / "ssh_host_ed25519_key"
 
     # -- up and down
 
-    def start(self, base: Path, files: Path, login_key: str) -> None:
+    def start(self) -> None:
         """Boot it unless it runs already.
 
-        Args:
-            base: the root file system.
-            files: the folder that becomes the proxy's install directory on the host.
-            login_key: the public key of who may log in.
         Raises:
             LabError: the guard does not stand, or it does not boot.
         """
         if self.process.pid:
             return
         guard.require()
-        self._mount(base)
-        self._furnish(files, login_key)
+        self._mount(root.build())
+        self._furnish()
         groups = cgroups(self.name)
         for group in groups:
             group.mkdir(parents=True, exist_ok=True)
@@ -64,7 +73,7 @@ class Host:
             "sh", "-c", 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"', "sh", *map(str, groups), "--",
             "systemd-nspawn", "--quiet", f"--directory={self.root}", f"--machine={self._hostname}", f"--hostname={self._hostname}", "--boot",
             "--register=no", "--keep-unit", f"--network-namespace-path={network.path(network.namespace(self.name))}", "--console=pipe",
-            "--resolv-conf=off", "--timezone=off", "--link-journal=no", f"--bind={files}:{INSTALLED / self.name}",
+            "--resolv-conf=off", "--timezone=off", "--link-journal=no", f"--bind={self._files}:{INSTALLED / self.name}",
             f"--bind-ro={LAB_PATH}:{CODE}", f"--bind-ro={sys.prefix}:{LIBRARIES}",
         ])  # fmt: skip
 
@@ -87,6 +96,7 @@ class Host:
         for group in cgroups(self.name):
             _empty(group)
         root.unmount(self.root)
+        root.remove(PROPAGATED / self._hostname)  # nspawn itself does so only where this is no file system of a disk
         return ran
 
     # -- from outside, as who stands before the machine
@@ -123,10 +133,11 @@ class Host:
         return None
 
     def reboot(self) -> None:
-        """Reboot it and return once it has booted again."""
-        before = self.leader
+        """Let it reboot itself, and return once it has booted again. nspawn leaves the second half to who started it."""
         self.run("systemctl", "reboot")
-        wait_for(lambda: self.leader not in (None, before), f"{self.name} goes down", 60)
+        wait_for(lambda: self.process.pid is None, f"{self.name} goes down", 60)
+        self.stop()
+        self.start()
         self.wait()
 
     # -- what makes it this host
@@ -155,17 +166,17 @@ class Host:
         if done.returncode:
             raise LabError(f"{self.name}: no overlay can be mounted: {done.stderr.strip()}")
 
-    def _furnish(self, files: Path, login_key: str) -> None:
+    def _furnish(self) -> None:
         """Write what the administrator of such a host would have set up; see the guide "Least privilege"."""
         home = str(INSTALLED / self.name)
-        files.mkdir(parents=True, exist_ok=True)
-        os.chown(files, root.PROXY_UID, root.PROXY_UID)
+        self._files.mkdir(parents=True, exist_ok=True)
+        os.chown(self._files, root.PROXY_UID, root.PROXY_UID)
         self._write("etc/machine-id", _once(self.folder / "machine-id", lambda: secrets.token_hex(16)) + "\n")
         self._write("etc/hostname", self._hostname + "\n")
         self._write("etc/hosts", f"127.0.0.1 localhost\n{self.address} {self._hostname}\n")
         self._write("etc/ssh/ssh_host_ed25519_key", _private(self._key()), 0o600)
         self._write("etc/ssh/sshd_config.d/lab.conf", (root.PARTS / "sshd.conf").read_text())
-        keys = self._write(f"home/{root.LOGIN_USER}/.ssh/authorized_keys", login_key + "\n", 0o600)
+        keys = self._write(f"home/{root.LOGIN_USER}/.ssh/authorized_keys", _public(ssh_key(self._login_key)) + "\n", 0o600)
         for path in (keys, keys.parent):
             os.chown(path, root.LOGIN_UID, root.LOGIN_UID)
         self._write("etc/sudoers.d/edge-login", (root.PARTS / "sudoers-login").read_text(), 0o440)
@@ -234,11 +245,6 @@ def ssh_key(path: Path) -> Ed25519PrivateKey:
     key = serialization.load_ssh_private_key(text.encode(), None)
     assert isinstance(key, Ed25519PrivateKey)
     return key
-
-
-def public_key(path: Path) -> str:
-    """Return the public half of the key in a file, as OpenSSH writes it."""
-    return _public(ssh_key(path))
 
 
 def _public(key: Ed25519PrivateKey) -> str:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgelab.hosts import guard, network, root
-from edgelab.hosts.host import CODE, INSTALLED, LIBRARIES, UNIT, Host, public_key
+from edgelab.hosts.host import CODE, INSTALLED, LIBRARIES, UNIT, Host, ssh_key
 from edgelab.processes import LabError
 
 ADDRESSES = {
@@ -77,7 +77,10 @@ class Hosts:
         self._say = say
         self._login_key = self.folder / "ssh" / "deploy"
         self._known_hosts = self.folder / "ssh" / "known_hosts"
-        self.hosts = {name: Host(name, address, self.folder / "hosts" / name, "target" in name) for name, address in ADDRESSES.items()}
+        self.hosts = {
+            name: Host(name, address, self.folder / "hosts" / name, self.folder / "proxies" / name, self._login_key, "target" in name)
+            for name, address in ADDRESSES.items()
+        }
 
     @property
     def ssh(self) -> t.Dict[str, str]:
@@ -99,23 +102,21 @@ class Hosts:
         with self._alone() as owner:
             if owner:
                 raise LabError(f"the hosts of another lab are up: python -m edgelab.lab down --hosts --dir {owner}")
-            base = root.build(self._say)
+            root.build(self._say)
             try:
                 guard.put_up()
                 network.make(ADDRESSES)
-                self._boot(base)
+                self._boot()
                 with network.inside():
                     yield
             except BaseException:
                 self._take_down()
                 raise
 
-    def _boot(self, base: Path) -> None:
-        login_key = public_key(self._login_key)
+    def _boot(self) -> None:
+        ssh_key(self._login_key)  # made before any host wants it
         with ThreadPoolExecutor() as pool:
-            started = [pool.submit(host.start, base, self.folder / "proxies" / host.name, login_key) for host in self.hosts.values()]
-            for job in started:
-                job.result()
+            list(pool.map(Host.start, self.hosts.values()))
             list(pool.map(Host.wait, self.hosts.values()))
         self._known_hosts.write_text("".join(host.known_host for host in self.hosts.values()))
 
