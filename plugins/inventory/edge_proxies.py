@@ -272,7 +272,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 def _variables(record: Record) -> Record:
     record = {name: _never_template(value) for name, value in record.items()}
-    variables = {"edge_proxy": dict({name: "" for name in FIELDS}, **dict(record, online=_online(record)))}
+    variables = {"edge_proxy": dict({name: "" for name in FIELDS}, **dict(record, online=_online(record)))}  # type: Record
     if record.get("host"):
         variables["ansible_host"] = record["host"]
         if record.get("port"):

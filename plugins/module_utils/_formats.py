@@ -23,7 +23,7 @@ def check_format(thing: str, found: t.Any, known: int, error: t.Type[EdgeError] 
         EdgeError: or C(error).
     """
     # A boolean is an integer to Python.
-    if type(found) is not int or not 1 <= found <= known:
+    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= known:
         raise error(
             thing,
             "has format {0}, and this release of edge_encryption.clone knows none above {1}.".format(found, known),
