@@ -47,7 +47,7 @@ def stops_at(bench: Bench, network: Network, step: str, *arguments: str) -> Run:
         run = bench.run(*arguments)
     assert meddler.done and run.returncode != 0, run.output[-3000:]
     assert run.recap[NAME]["unreachable"] == 1
-    assert f"{step} failed. " in run.output and f"{NAME} could not be reached any more." in run.output
+    assert f"{step} failed. " in run.output and f"{NAME} could not be reached any more" in run.output
     assert journaled(bench)[-1] == (step, "failed")
     assert run.report and run.report["result"] == "red"
     assert run.step(step)["status"] == "failed" and NAME in run.step(step)["error"]

@@ -136,8 +136,9 @@ class Host:
         """Let it reboot itself, and return once it has booted again. nspawn leaves the second half to who started it."""
         self.run("systemctl", "reboot")
         wait_for(lambda: self.process.pid is None, f"{self.name} goes down", 60)
-        self.stop()
-        self.start()
+        with network.outside():
+            self.stop()
+            self.start()
         self.wait()
 
     # -- what makes it this host

@@ -23,6 +23,7 @@ ADDRESS = "10.77.0.1"
 BRIDGE = "hosts"
 _NAMESPACES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
+_HERE = os.open("/proc/self/ns/net", os.O_RDONLY)  # where this process began
 
 
 def namespace(host: str) -> str:
@@ -124,22 +125,37 @@ def refuse_inside() -> None:
 @contextlib.contextmanager
 def inside(name: str = CONTROL) -> t.Iterator[None]:
     """Let this thread, and what it starts, live in a namespace for a while; like C(ip netns exec), without another process."""
+    with _entered(path(name)):
+        yield
+
+
+@contextlib.contextmanager
+def outside() -> t.Iterator[None]:
+    """Let this thread live where this process began, wherever it is now."""
+    with _entered(_HERE):
+        yield
+
+
+@contextlib.contextmanager
+def _entered(place: t.Union[Path, int]) -> t.Iterator[None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(descriptor: int) -> None:
         if libc.setns(descriptor, _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"network namespace {name}: {os.strerror(ctypes.get_errno())}")
+            raise OSError(ctypes.get_errno(), f"network namespace {place}: {os.strerror(ctypes.get_errno())}")
 
-    before, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(path(name), os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as opened:
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        opened.callback(os.close, before)
+        there = place
+        if isinstance(there, Path):
+            there = os.open(there, os.O_RDONLY)
+            opened.callback(os.close, there)
         enter(there)
         try:
             yield
         finally:
             enter(before)
-    finally:
-        os.close(before)
-        os.close(there)
 
 
 def _is_namespace(name: str) -> bool:
