@@ -91,8 +91,9 @@ def test_the_artifact_is_small_and_holds_nothing_of_the_workshop(artifact):
     assert artifact.stat().st_size < LARGEST, artifact.stat().st_size
     with tarfile.open(artifact) as content:
         names = [member.name for member in content.getmembers()]
-    workshop = r"(\.|build/|collections/|Makefile|pyproject|tests/(lab|e2e|bench|browser|guard|integration|release|output)|.*__pycache__|.*\.(pyc|gz)$)"
-    assert [name for name in names if re.match(workshop, name)] == []
+    workshop = r"\.(?!ansible-lint$)|build/|collections/|Makefile|pyproject|.*__pycache__|.*\.(pyc|gz)$"
+    tests = "lab|e2e|bench|browser|guard|integration|release|output"
+    assert [name for name in names if re.match(rf"{workshop}|tests/({tests})", name)] == []
     assert {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "meta/runtime.yml", "requirements.txt"} <= set(names)
     # What users call or read is all there.
     for folder in ("plugins", "roles", "playbooks", "docs/docsite", "examples", "changelogs", "meta"):
@@ -116,6 +117,13 @@ def test_a_playbook_is_found_and_understood_where_it_is_installed(use, installed
     collection = installed / "ansible_collections" / "edge_encryption" / "clone"
     done = use("ansible-playbook", playbook, "--syntax-check", "-i", collection / "examples" / "project" / "inventory")
     assert f"playbook: {collection}/playbooks/{playbook.rpartition('.')[2]}.yml" in done.stdout, done.stdout
+
+
+def test_the_example_project_is_understood_with_the_installed_collection(use, installed):
+    """From its own folder, where its ansible.cfg is."""
+    project = installed / "ansible_collections" / "edge_encryption" / "clone" / "examples" / "project"
+    done = use("env", "-C", project, "ansible-playbook", "clone_with_tokenization.yml", "--syntax-check")
+    assert "playbook: clone_with_tokenization.yml" in done.stdout and "Could not match supplied host pattern" not in done.stdout + done.stderr
 
 
 def test_every_name_that_the_documentation_uses_exists():
