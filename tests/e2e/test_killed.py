@@ -25,9 +25,10 @@ def kill_at(bench: Bench, step: str, seconds: float = 0, when: t.Callable[[], bo
         while not when():
             assert process.poll() is None, bench.result(process).output[-3000:]
             time.sleep(0.05)
-        assert process.poll() is None
+        assert process.poll() is None, bench.result(process).output[-3000:]
     finally:
-        kill_group(process)
+        if process.poll() is None:
+            kill_group(process)
 
 
 def ends_green(bench: Bench) -> None:

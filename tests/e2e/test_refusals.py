@@ -170,13 +170,14 @@ def without_rules(**changes: t.Any) -> Case:
     return case
 
 
-def users_replaced(**account: str) -> Case:
-    """Return a case of a clone that brings the users of the source, with an account to go on with afterwards, if any."""
+def users_replaced(**account: t.Any) -> Case:
+    """Return a case of a clone that brings the users of the source, with an account to go on with afterwards, if any; a callable gets the bench."""
 
     @contextlib.contextmanager
     def case(bench: Bench) -> t.Iterator[Row]:
         bench.change_request(preserve_users_and_related_tables="false")
-        yield {"edge_target_instance_after_clone": instance(bench, "target", **account)} if account else {}
+        login = {name: value(bench) if callable(value) else value for name, value in account.items()}
+        yield {"edge_target_instance_after_clone": instance(bench, "target", **login)} if account else {}
         bench.change_request(preserve_users_and_related_tables="true")
 
     return case
@@ -188,13 +189,6 @@ def newer_source(bench: Bench) -> t.Iterator[Row]:
     bench.control("source", "POST", "/raw/sys_properties", {"rows": [dict(row, value="Australia")]})
     yield {}
     bench.control("source", "POST", "/raw/sys_properties", {"rows": [row]})
-
-
-@contextlib.contextmanager
-def account_with_too_few_roles(bench: Bench) -> t.Iterator[Row]:
-    """The account of the source can log in to the target after the clone, and has there what it has on the source."""
-    with users_replaced(password=bench.lab["instances"]["source"]["password"])(bench) as overrides:
-        yield overrides
 
 
 CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
@@ -248,7 +242,9 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "account after the clone that cannot log in": (
         users_replaced(password="wrong-password"), ["edge_target_instance_after_clone", "acmeprod, whose users the clone brings", "password"]),
     "account after the clone with too few roles": (
-        account_with_too_few_roles, ["edge_target_instance_after_clone lacks security_admin, user_admin on acmeprod", "edge_required_roles"]),
+        users_replaced(password=lambda bench: bench.lab["instances"]["source"]["password"]),
+        ["edge_target_instance_after_clone lacks security_admin, user_admin on acmeprod", "edge_required_roles"],
+    ),
     "wrong password of the proxies' account": (
         given(edge_service_account={"username": "edge.proxy", "password": "wrong-password"}), ["edge.proxy cannot log in to acmetest", "edge_service_account"]),
     "roles that the account does not have": (

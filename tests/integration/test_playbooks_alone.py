@@ -29,8 +29,7 @@ class Site:
     def begin(self, *hosts):
         """Journal a run that has gone as far as t30 with these target proxies."""
         self.journal.open("C1", "me")
-        plan = {"steps": [{"id": "t20_before_clone", "hosts": ["runner"]}, {"id": "t30_clone_start", "hosts": list(hosts)}]}
-        self.journal.record("C1", "t00_preflight", "done", {"plan": plan})
+        self.journal.record("C1", "t00_preflight", "done", {"target_proxies": list(hosts)})
         self.journal.record("C1", "t30_clone_start", "started")
 
     def play(self, playbook, *arguments, target=("edge_target_1", "edge_target_2"), **variables):

@@ -45,7 +45,7 @@ def left():
     processes = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if is_nspawn(path)]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - overlay " in line and "/hosts/edge_" in line]
     groups = [str(group.parent) for group in cgroups("any") if group.parent.exists()]
-    propagated = [path for path in PROPAGATED.glob("edge-*")]
+    propagated = list(PROPAGATED.glob("edge-*"))
     return [*propagated, *(route for route in routes if route.startswith(str(guard.NETWORK))), *network.names(), *processes, *mounts, *groups]
 
 
