@@ -23,7 +23,11 @@ def play(site, folder, *entries, **variables):
     said = "{{ token_db_left | map(attribute='name') | join(' ') }} BUT {{ token_db_left_alone | map(attribute='name') | join(' ') }} END"
     tasks.append({"ansible.builtin.debug": {"msg": "LEFT " + said}})
     (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "vars": values, "tasks": tasks}]))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "runner,", str(folder / "play.yml")]
+    return ansible_playbook("-i", "runner,", str(folder / "play.yml"))
+
+
+def ansible_playbook(*arguments):
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), *arguments]
     environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "build" / "collections"), ANSIBLE_NOCOLOR="1")
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
 
@@ -51,3 +55,25 @@ def test_what_clones_of_the_target_left_is_dropped(site, tmp_path):
     done = play(site, tmp_path, "list_left", "forget", "list_left", token_db_keep_for=0)
     assert done.returncode == 0 and left(done) == ([], ["edgeencryption_dev_stage"]), done.stdout
     assert site.schemas() == ["edgeencryption", "edgeencryption_dev_stage"] and site.content(site.target) == live
+
+
+def test_the_playbook_cleans_up_beside_the_token_database(site, tmp_path):
+    """Of a target whose proxies are gone already."""
+    site.clone("acmetest/C-1")
+    login = site.target.login("edge_clone_write", "write-password")
+    values = {
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "edge_target_name": "acmetest", "edge_target_token_db": login,
+        "edge_state_dir": str(tmp_path / "state"), "edge_secret": "0123456789abcdef",
+    }  # fmt: skip
+    groups = {"edge_runner": {"hosts": {"runner": {}}}, "edge_source_proxies": {}, "edge_target_proxies": {}}
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"vars": values, "children": groups}}))
+    command = ("edge_encryption.clone.clean_up_clone", "-i", str(inventory))
+    before = site.schemas()
+    (previous,) = set(before) - {"edgeencryption"}
+    listed = ansible_playbook(*command)
+    assert listed.returncode == 0 and f"Beside the token database: {previous}." in listed.stdout and site.schemas() == before, listed.stdout
+    young = ansible_playbook(*command, "-e", "edge_confirm_target=acmetest")
+    assert young.returncode != 0 and "keep_for is 691200 s" in young.stdout and site.schemas() == before, young.stdout
+    done = ansible_playbook(*command, "-e", "edge_confirm_target=acmetest", "-e", "edge_keep_for=0")
+    assert done.returncode == 0 and site.schemas() == ["edgeencryption"], done.stdout

@@ -91,7 +91,7 @@ def test_the_artifact_is_small_and_holds_nothing_of_the_workshop(artifact):
     assert artifact.stat().st_size < LARGEST, artifact.stat().st_size
     with tarfile.open(artifact) as content:
         names = [member.name for member in content.getmembers()]
-    workshop = r"\.(?!ansible-lint$)|build/|collections/|Makefile|pyproject|.*__pycache__|.*\.(pyc|gz)$"
+    workshop = r"\.(?!ansible-lint$)|build/|collections/|extensions/molecule|Makefile|pyproject|.*__pycache__|.*\.(pyc|gz)$"
     tests = "lab|e2e|bench|browser|guard|integration|release|output"
     assert [name for name in names if re.match(rf"{workshop}|tests/({tests})", name)] == []
     assert {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "meta/runtime.yml", "requirements.txt"} <= set(names)
