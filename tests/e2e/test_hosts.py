@@ -8,6 +8,7 @@ On a machine that cannot boot hosts these tests fail, with the reason. They are 
 """
 
 import errno
+import json
 import re
 import shutil
 import socket
@@ -19,10 +20,20 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Run, Watch, epoch, running_proxies, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import (
+    ANSIBLE_PLAYBOOK,
+    Bench,
+    Run,
+    Watch,
+    environment,
+    epoch,
+    running_proxies,
+    wait_until,
+)
 from edgelab import demo_data
 from edgelab.hosts import guard, network
 from edgelab.hosts.host import UNIT, Host
+from edgelab.inventory import write_inventory
 from edgelab.lab import Lab, lab_of
 
 pytestmark = pytest.mark.long
@@ -162,6 +173,34 @@ def test_systemd_does_not_restart_a_proxy_that_is_held(keeper: Lab) -> None:
         host.run("systemctl", "start", UNIT)
     with keeper.site.inside():
         wait_until(lambda: keeper.proxy_healthy("edge_target_1"))
+
+
+def module(bench: Bench, host: str, name: str, options: str = "") -> t.Dict[str, t.Any]:
+    """Run one module on a host, as a user would, and return what it said."""
+    inventory = write_inventory(bench.lab, bench.folder / "module")
+    command = [ANSIBLE_PLAYBOOK.with_name("ansible"), host, "-i", inventory, "-m", f"edge_encryption.clone.{name}", "-a", f"home={{{{ edge_home }}}} {options}"]
+    variables = dict(environment(bench.collections), ANSIBLE_LOAD_CALLBACK_PLUGINS="true", ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal")
+    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    return json.loads("{" + done.stdout.partition("=> {")[2])
+
+
+def test_a_hold_that_is_not_possible_changes_nothing_and_says_what_is_missing(bench: Bench, keeper: Lab) -> None:
+    host, home = keeper.site.hosts["edge_target_2"], bench.proxies("target")[1]
+    before = running_proxies([home])
+    assert before and module(bench, host.name, "proxy_service_info")["can_hold"]
+    drop_in = f"/etc/systemd/system/{UNIT}.d/hold.conf"
+    content = host.run("cat", drop_in)
+    host.run("rm", drop_in)
+    host.run("systemctl", "daemon-reload")
+    try:
+        assert not module(bench, host.name, "proxy_service_info")["can_hold"]
+        refused = module(bench, host.name, "proxy_service", "state=stopped hold=true")
+        assert f"AssertPathExists=!{home}/startup.sh.held" in refused["msg"] and "as root" in refused["msg"]
+        assert running_proxies([home]) == before and "startup.sh.held" not in host.run("ls", str(home))
+    finally:
+        host.run("sh", "-c", f"printf %s '{content}' > {drop_in}")
+        host.run("systemctl", "daemon-reload")
+    assert module(bench, host.name, "proxy_service_info")["can_hold"]
 
 
 # -- runs
