@@ -20,10 +20,20 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Run, Watch, epoch, running_proxies, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import (
+    ANSIBLE_PLAYBOOK,
+    Bench,
+    Run,
+    Watch,
+    environment,
+    epoch,
+    running_proxies,
+    wait_until,
+)
 from edgelab import demo_data
 from edgelab.hosts import guard, network
 from edgelab.hosts.host import UNIT, Host
+from edgelab.inventory import write_inventory
 from edgelab.lab import Lab, lab_of
 
 pytestmark = pytest.mark.long
@@ -165,6 +175,34 @@ def test_systemd_does_not_restart_a_proxy_that_is_held(keeper: Lab) -> None:
         wait_until(lambda: keeper.proxy_healthy("edge_target_1"))
 
 
+def module(bench: Bench, host: str, name: str, options: str = "") -> t.Dict[str, t.Any]:
+    """Run one module on a host, as a user would, and return what it said."""
+    inventory = write_inventory(bench.lab, bench.folder / "module")
+    command = [ANSIBLE_PLAYBOOK.with_name("ansible"), host, "-i", inventory, "-m", f"edge_encryption.clone.{name}", "-a", f"home={{{{ edge_home }}}} {options}"]
+    variables = dict(environment(bench.collections), ANSIBLE_LOAD_CALLBACK_PLUGINS="true", ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal")
+    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    return json.loads("{" + done.stdout.partition("=> {")[2])
+
+
+def test_a_hold_that_is_not_possible_changes_nothing_and_says_what_is_missing(bench: Bench, keeper: Lab) -> None:
+    host, home = keeper.site.hosts["edge_target_2"], bench.proxies("target")[1]
+    before = running_proxies([home])
+    assert before and module(bench, host.name, "proxy_service_info")["can_hold"]
+    drop_in = f"/etc/systemd/system/{UNIT}.d/hold.conf"
+    content = host.run("cat", drop_in)
+    host.run("rm", drop_in)
+    host.run("systemctl", "daemon-reload")
+    try:
+        assert not module(bench, host.name, "proxy_service_info")["can_hold"]
+        refused = module(bench, host.name, "proxy_service", "state=stopped hold=true")
+        assert f"AssertPathExists=!{home}/startup.sh.held" in refused["msg"] and "as root" in refused["msg"]
+        assert running_proxies([home]) == before and "startup.sh.held" not in host.run("ls", str(home))
+    finally:
+        host.run("sh", "-c", f"printf %s '{content}' > {drop_in}")
+        host.run("systemctl", "daemon-reload")
+    assert module(bench, host.name, "proxy_service_info")["can_hold"]
+
+
 # -- runs
 
 
@@ -186,21 +224,19 @@ def down_from_stop_to_start(run: Run, watch: Watch) -> None:
     assert len(between) > 50 and set(between) == {()}
 
 
-def test_the_main_job_over_ssh_is_green(bench: Bench, filled: t.List[t.Dict[str, str]]) -> None:
+def test_the_main_job_over_ssh_is_green(bench: Bench, keeper: Lab, filled: t.List[t.Dict[str, str]]) -> None:
     bench.schedule()
     demo_data.start_traffic(bench.lab)
     with Watch(bench.proxies("target"), bench.secrets()) as watch:
-        run = bench.run("-vv", state="ssh")
+        run = bench.run("-vvv", state="ssh")
     demo_data.stop_traffic(bench.lab)
     green(bench, run, filled)
     down_from_stop_to_start(run, watch)
     assert watch.leaks == set()
-    inventory = json.loads((bench.folder / "ssh" / "inventory.json").read_text())
-    for group in ("edge_source_proxies", "edge_target_proxies"):
-        assert {inventory["all"]["children"][group]["vars"][name] for name in ("ansible_connection", "ansible_user", "ansible_become_user")} == {
-            "ssh", "deploy", "edge"}  # fmt: skip
-    started = re.findall(r"ESTABLISH SSH CONNECTION FOR USER: (\w+)", run.output)
-    assert set(started) <= {"deploy"}
+    # Who logged in to which host, and as whom each module ran there.
+    connections = set(re.findall(r"<([\d.]+)> ESTABLISH SSH CONNECTION FOR USER: (\w+)", run.output))
+    assert connections == {(host.address, "deploy") for host in keeper.site.hosts.values()}
+    assert set(re.findall(r"sudo -H -S -n +-u (\w+)", run.output)) == {"edge"}
     again = bench.run("-e", f"edge_clone_number={bench.number}", state="ssh")
     assert again.returncode == 0 and again.changes == [], (again.changes, again.output[-3000:])
 
@@ -225,7 +261,8 @@ def test_a_host_that_reboots_stays_down_and_one_that_is_cut_off_stops_the_run_un
         assert meddler.done and stopped.returncode != 0, stopped.output[-5000:]
         assert stopped.recap[lost.name]["unreachable"] == 1, stopped.recap
         assert {stopped.recap[name]["unreachable"] for name in TARGETS if name != lost.name} == {0}
-        assert f"fatal: [{lost.name}]: UNREACHABLE!" in stopped.output
+        assert stopped.report and stopped.report["result"] == "red"
+        assert stopped.step("t55_keys")["error"] == f"{lost.name} could not be reached any more" and stopped.step("t57_registration")["status"] == "not_run"
         # Every proxy stayed down: the one that cannot be reached as well, since it is held.
         held = next(epoch(event["time"]) for event in bench.journal("lost") if event.get("step") == "t30_clone_start" and event["status"] == "done")
         seen = {names for moment, names in watch.seen if moment > held}

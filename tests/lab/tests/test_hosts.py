@@ -45,8 +45,7 @@ def left():
     processes = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if is_nspawn(path)]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - overlay " in line and "/hosts/edge_" in line]
     groups = [str(group.parent) for group in cgroups("any") if group.parent.exists()]
-    propagated = list(PROPAGATED.glob("edge-*"))
-    return [*propagated, *(route for route in routes if route.startswith(str(guard.NETWORK))), *network.names(), *processes, *mounts, *groups]
+    return [*PROPAGATED.glob("edge-*"), *(route for route in routes if route.startswith(str(guard.NETWORK))), *network.names(), *processes, *mounts, *groups]
 
 
 def is_nspawn(path):
@@ -68,7 +67,7 @@ def refusal(folder):
 
 def test_only_root_boots_hosts(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert refusal(tmp_path) == "hosts are booted by root only"
+    assert refusal(tmp_path) == "hosts are booted and shut down by root only"
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch):

@@ -128,6 +128,8 @@ class Hosts:
     @contextlib.contextmanager
     def _alone(self) -> t.Iterator[str]:
         """Be the only one at work on hosts. Gives the folder of another lab whose hosts are up; without one, they are this lab's from now on."""
+        if os.geteuid() != 0:
+            raise LabError("hosts are booted and shut down by root only")
         network.refuse_inside()
         OWNER.parent.mkdir(parents=True, exist_ok=True)
         with OWNER.open("a+") as file:
@@ -171,7 +173,7 @@ def refuse_where_it_cannot_work(folder: Path) -> None:
         LabError: the reason, and what would help.
     """
     if os.geteuid() != 0:
-        raise LabError("hosts are booted by root only")
+        raise LabError("hosts are booted and shut down by root only")
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         raise LabError(f"{', '.join(missing)} not found: tests/install-debian-packages {root.PARTS / 'debian-packages.txt'}")
