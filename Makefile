@@ -51,7 +51,7 @@ test: setup ## the fast tier of the tests; says what it leaves out
 test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@tests/install-debian-packages tests/lab/hosts/debian-packages.txt
-	@$(BIN)/python -m pytest -m long -n 2 --dist worksteal tests
+	@$(BIN)/python -m pytest -m long -n 2 --dist loadgroup tests
 	@$(MAKE) molecule
 
 molecule: setup ## a scenario a role, against one lab: prepare, check mode, converge, idempotence, verify; about ten minutes

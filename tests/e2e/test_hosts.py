@@ -36,7 +36,7 @@ from edgelab.hosts.host import UNIT, Host
 from edgelab.inventory import write_inventory
 from edgelab.lab import Lab, lab_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("hosts")]  # one machine has one network of hosts
 
 TARGETS = ("edge_target_1", "edge_target_2", "edge_target_3")
 STOP_LEAD = 60  # seconds; over SSH, on a busy machine

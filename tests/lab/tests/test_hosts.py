@@ -112,6 +112,7 @@ def test_the_hold_for_good_is_that_of_the_guide():
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("hosts")
 def test_nothing_starts_without_the_guard(folder, monkeypatch):
     assert left() == []
     monkeypatch.setattr(guard, "put_up", lambda: None)
@@ -124,6 +125,7 @@ def test_nothing_starts_without_the_guard(folder, monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("hosts")
 def test_a_route_that_leads_to_a_lab_address_is_found():
     guard.put_up()
     try:
@@ -136,6 +138,7 @@ def test_a_route_that_leads_to_a_lab_address_is_found():
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("hosts")
 def test_up_down_and_up_again_leaves_nothing_and_forgets_nothing(folder):
     hosts = Hosts(folder)
     with hosts.up():
@@ -157,6 +160,7 @@ def test_up_down_and_up_again_leaves_nothing_and_forgets_nothing(folder):
 
 
 @pytest.mark.long
+@pytest.mark.xdist_group("hosts")
 @pytest.mark.parametrize("seconds", [0.2, 0.7, 1.2, 2.5, None])
 def test_whatever_a_kill_leaves_is_taken_down(folder, seconds):
     """Killed after so many seconds of bringing up, then (None) with hosts that were killed as well."""
