@@ -90,12 +90,12 @@ class Bench:
 
     # -- the site
 
-    def keep_one_target_proxy(self) -> None:
+    def keep_target_proxies(self, count: int = 1) -> None:
         """Make it a small site, which is cloned faster: the other target proxies are down and in no inventory."""
-        for proxy in self.lab["proxies"]["target"][1:]:
+        for proxy in self.lab["proxies"]["target"][count:]:
             subprocess.run([Path(proxy["home"], "shutdown.sh")], check=True, stdout=subprocess.DEVNULL)
-        del self.lab["proxies"]["target"][1:]
-        wait_until(lambda: [row["online"] for row in self.raw("target", "sys_encryption_proxy")].count("true") == 1)
+        del self.lab["proxies"]["target"][count:]
+        wait_until(lambda: [row["online"] for row in self.raw("target", "sys_encryption_proxy")].count("true") == count)
 
     def fill(self, count: int = 10) -> t.List[t.Dict[str, str]]:
         """Write records on both sides, take the nightly backup, name the records that prove the clone; returns those of the source."""

@@ -38,7 +38,7 @@ def bench() -> t.Iterator[Bench]:
 @pytest.fixture
 def small(bench: Bench) -> Bench:
     """A lab with one target proxy, filled: enough for what does not depend on their number."""
-    bench.keep_one_target_proxy()
+    bench.keep_target_proxies()
     bench.canaries = bench.fill()
     return bench
 

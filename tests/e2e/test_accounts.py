@@ -17,7 +17,7 @@ ROLES = ("clone_admin", "security_admin", "user_admin", "itil")
 @pytest.fixture
 def replaced(bench: Bench) -> Bench:
     """A small lab with an account on the source that the clone brings to the target, and a clone that replaces users."""
-    bench.keep_one_target_proxy()
+    bench.keep_target_proxies()
     user: Row = {"sys_id": "a" * 32, "user_name": ACCOUNT, "user_password": PASSWORD, "identity_type": "machine", "active": "true"}
     bench.control("source", "POST", "/raw/sys_user", {"rows": [user]})
     roles = {row["name"]: row["sys_id"] for row in bench.raw("source", "sys_user_role")}

@@ -59,7 +59,7 @@ class Clone:
         self.bench, self.chance = bench, chance
         self.kills: t.List[str] = []
         self.starts = 0
-        bench.keep_one_target_proxy()
+        bench.keep_target_proxies()
         bench.fill(6)
         bench.schedule()
         self.rules = {row["sys_id"]: row["active"] for table in RULES for row in bench.raw("target", table)}

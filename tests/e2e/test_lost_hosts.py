@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Run, running_proxies
 
+pytestmark = pytest.mark.long
 REFUSED_PORT = 9  # nobody listens there
 NAME = "edge_target_1"
 

@@ -58,6 +58,7 @@ def test_without_the_keys_nothing_encrypted_is_readable(small: Bench) -> None:
     assert unreadable(small.canaries, error, "u_tax_id") == 0  # tokens need no key
 
 
+@pytest.mark.long
 def test_with_re_signing_left_out_validation_stays_off_and_is_found(small: Bench) -> None:
     small.schedule()
     run = small.run("--skip-tags", "t70_signatures")
@@ -87,7 +88,7 @@ def test_with_the_cache_not_emptied_a_proxy_does_not_start_validating(small: Ben
 def test_a_proxy_that_somebody_starts_in_between_stops_the_run(bench: Bench, proxy: str) -> None:
     """One that is held is started by the program behind its script; the other one was down when the run looked and is in no inventory."""
     forgotten = Path(bench.lab["proxies"]["target"][1]["home"])
-    bench.keep_one_target_proxy()
+    bench.keep_target_proxies()
     bench.fill()
     bench.schedule()
     home = bench.proxies("target")[0] if proxy == "held" else forgotten

@@ -29,7 +29,7 @@ TOKENS = ("t10_source_backup", "t35_stage", "t50_clone_end")
 @pytest.fixture
 def plain(bench: Bench) -> Bench:
     """A small lab whose values need no token."""
-    bench.keep_one_target_proxy()
+    bench.keep_target_proxies()
     bench.encrypt_without_tokens()
     bench.fill(6)
     bench.variables["edge_verify_records"] = [dict(record, attachments=False) for record in demo_data.verify_records(6)]
@@ -105,7 +105,7 @@ def test_keys_of_a_file_store_go_to_the_target(bench: Bench) -> None:
         subprocess.run([home / "startup.sh"], check=True, stdout=subprocess.DEVNULL)
     for proxy in bench.lab["proxies"]["source"]:
         wait_until(lambda proxy=proxy: up(proxy))
-    bench.keep_one_target_proxy()
+    bench.keep_target_proxies()
     bench.encrypt_without_tokens()
     bench.fill(4)
     bench.variables["edge_verify_records"] = [dict(record, attachments=False) for record in demo_data.verify_records(4)]

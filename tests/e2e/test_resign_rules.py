@@ -109,6 +109,7 @@ def test_it_refuses_what_could_lose_tokens_or_leak_clear_text(shared: Bench) -> 
     assert shared.world() == before
 
 
+@pytest.mark.long
 def test_check_mode_lists_the_work(shared: Bench) -> None:
     before = shared.world()
     run = shared.play(PLAYBOOK, "--check", "--diff")

@@ -70,7 +70,7 @@ def test_other_proxies_than_the_run_was_begun_with_are_left_alone(site, playbook
 @pytest.mark.parametrize(("target", "begun", "fine"), [
     (BEGUN[::-1], True, True),
     ((*BEGUN, "edge_target_3"), True, False),
-    ((*BEGUN, "edge_target_3"), False, True),  # before t30, the target itself is asked
+    pytest.param((*BEGUN, "edge_target_3"), False, True, marks=pytest.mark.long),  # before t30, the target itself is asked
 ])  # fmt: skip
 def test_a_run_goes_on_with_the_proxies_that_it_was_begun_with(site, target, begun, fine):
     if begun:
@@ -160,6 +160,7 @@ def test_clones_are_cleaned_up_once_the_target_is_confirmed(leftovers):
     assert not (leftovers.folder / "state" / "journal").exists() and not (leftovers.home / "before_clone").exists()
 
 
+@pytest.mark.long
 def test_what_other_targets_use_is_kept(leftovers):
     leftovers.end("rolled_back")  # needs no wait
     Journal(str(leftovers.folder / "state" / "journal"), "acmedev").open("C7", "me")
@@ -168,7 +169,7 @@ def test_what_other_targets_use_is_kept(leftovers):
     assert leftovers.files() == {*leftovers.kept, leftovers.shared, *(leftovers.folder / "state" / "journal" / "acmedev").rglob("*.*")}
 
 
-@pytest.mark.parametrize("result", [None, "red"])
+@pytest.mark.parametrize("result", [None, pytest.param("red", marks=pytest.mark.long)])
 def test_nothing_is_removed_while_a_run_is_open(leftovers, result):
     leftovers.begin("edge_target_1")
     if result:
