@@ -8,6 +8,8 @@ import json
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Run, running_proxies
 
 pytestmark = pytest.mark.long
