@@ -46,7 +46,7 @@ demo-hosts: setup hosts-packages ## the same over SSH: each proxy in a booted sy
 test: setup ## the fast tier of the tests; says what it leaves out
 	@echo "Left out, for make test-long (tests a file):"
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope tests
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder tests  # whole clones first, so that nobody waits for one in the end
 
 test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt

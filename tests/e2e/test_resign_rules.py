@@ -97,6 +97,7 @@ def do(bench: Bench, command: t.Sequence[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_it_refuses_what_could_lose_tokens_or_leak_clear_text(shared: Bench) -> None:
     before = shared.world()
     journal = Journal(str(shared.folder / "refused" / "state" / "journal"), "acmetest")

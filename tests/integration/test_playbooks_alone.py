@@ -179,6 +179,7 @@ def test_nothing_is_removed_while_a_run_is_open(leftovers, result):
     assert done.returncode != 0 and "The clone acmetest/C1 is not finished" in done.output and leftovers.files() == before, done.output
 
 
+@pytest.mark.long
 def test_a_proxy_that_is_held_keeps_what_it_needs_to_be_let_go(leftovers):
     leftovers.end("abandoned")
     (leftovers.home / "startup.sh").rename(leftovers.home / "startup.sh.held")

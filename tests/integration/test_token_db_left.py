@@ -57,6 +57,7 @@ def test_what_clones_of_the_target_left_is_dropped(site, tmp_path):
     assert site.schemas() == ["edgeencryption", "edgeencryption_dev_stage"] and site.content(site.target) == live
 
 
+@pytest.mark.long
 def test_the_playbook_cleans_up_beside_the_token_database(site, tmp_path):
     """Of a target whose proxies are gone already."""
     site.clone("acmetest/C-1")
