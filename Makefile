@@ -43,10 +43,11 @@ demo: setup ## clone a lab instance end to end and show the result (KEEP=1 leave
 demo-hosts: setup hosts-packages ## the same over SSH: each proxy in a booted system of its own (as root; about 6 minutes, and one more the first time)
 	@$(BIN)/python -m edgelab.demo --hosts $(if $(KEEP),--keep)
 
+# In the order of the folders, whole clones come first, so that no worker waits for one in the end.
 test: setup ## the fast tier of the tests; says what it leaves out
 	@echo "Left out, for make test-long (tests a file):"
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder tests  # whole clones first, so that nobody waits for one in the end
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder tests
 
 test-long: setup build/venv/release/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
