@@ -29,6 +29,7 @@ def unreadable(rows: t.Iterable[t.Dict[str, str]], error: str, field: str) -> in
     return len([row for row in rows if f"incident {row['sys_id']} {field} is unreadable" in error])
 
 
+@pytest.mark.long
 def test_with_tokens_lost_the_values_are_named(small: Bench) -> None:
     """As if the database step had done nothing: what it put in place is gone again."""
     small.schedule()

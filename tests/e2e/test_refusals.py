@@ -253,8 +253,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
 }
 FAST = (
-    "unknown target", "target is the source", "production target", "clone to another target", "wrong password of the target instance",
-    "target account may not create", "proxy that is online and not in the inventory",
+    "unknown target", "target is the source", "production target", "clone to another target", "proxy that is online and not in the inventory",
 )  # fmt: skip
 
 
