@@ -17,6 +17,7 @@ description:
   - The hosts come sorted by the name of the proxy. The playbooks take the first one of a group where one is enough.
 extends_documentation_fragment:
   - edge_encryption.clone.instance
+  - edge_encryption.clone.proxy_records
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
 options:
@@ -54,41 +55,12 @@ options:
     description: Whether to leave out proxies whose status is not V(Authenticated).
     type: bool
     default: false
-  table:
-    description: The table of the proxies.
-    type: str
-    default: sys_encryption_proxy
   field_names:
     description:
-      - Names of the table's fields, where they differ from the names used here.
-      - Apart from C(last_response_on) they are not documented (page "Installed with Edge Encryption").
+      - Names of the table's fields, where they differ from the names used here, as O(edge_encryption.clone.edge_proxy_record_info#module:field_names).
+      - Also C(version), the field with the version of the proxy, which may be missing.
     type: dict
     default: {}
-    suboptions:
-      name:
-        description: Field with the name of the proxy.
-        type: str
-        default: name
-      host:
-        description: Field with its host.
-        type: str
-        default: host
-      port:
-        description: Field with its port.
-        type: str
-        default: port
-      status:
-        description: Field with its status.
-        type: str
-        default: status
-      online:
-        description: Field that says whether the proxy is heard of.
-        type: str
-        default: online
-      version:
-        description: Field with the version of the proxy. It may be missing.
-        type: str
-        default: version
 requirements:
   - requests, on the controller
 notes:

@@ -40,6 +40,15 @@ class Change(t.NamedTuple):
 # Proxy records
 
 
+def records_spec() -> t.Dict[str, t.Any]:
+    """Return the spec of the options C(table) and C(field_names)."""
+    fields = [name for name in PROXY_FIELDS if name != "last_response_on"]  # which is documented
+    return {
+        "table": {"type": "str", "default": PROXY_TABLE},
+        "field_names": {"type": "dict", "default": {}, "options": {name: {"type": "str", "default": name} for name in fields}},
+    }
+
+
 class ProxyRecords:
     """The proxies that an instance knows."""
 

@@ -16,6 +16,7 @@ extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
+  - edge_encryption.clone.proxy_records
 attributes:
   check_mode:
     support: full
@@ -47,37 +48,6 @@ options:
     description: Seconds to wait while the status is V(Pending), because the proxy has to answer first.
     type: int
     default: 60
-  table:
-    description: The table of the proxies.
-    type: str
-    default: sys_encryption_proxy
-  field_names:
-    description:
-      - Names of the table's fields, where they differ from the names used here.
-      - Apart from C(last_response_on) they are not documented (page "Installed with Edge Encryption").
-    type: dict
-    default: {}
-    suboptions:
-      name:
-        description: Field with the name of the proxy.
-        type: str
-        default: name
-      host:
-        description: Field with its host.
-        type: str
-        default: host
-      port:
-        description: Field with its port.
-        type: str
-        default: port
-      status:
-        description: Field with its status.
-        type: str
-        default: status
-      online:
-        description: Field that says whether the proxy is heard of.
-        type: str
-        default: online
 requirements:
   - requests
 author:
@@ -146,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec
-from ansible_collections.edge_encryption.clone.plugins.module_utils._registration import PROXY_TABLE, ProxyRecords
+from ansible_collections.edge_encryption.clone.plugins.module_utils._registration import ProxyRecords, records_spec
 
 
 def run(params, check):
@@ -167,12 +137,7 @@ def main():
             "status": {"type": "str", "choices": ["Authenticated", "Unauthenticated"]},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "status_timeout": {"type": "int", "default": 60},
-            "table": {"type": "str", "default": PROXY_TABLE},
-            "field_names": {
-                "type": "dict",
-                "default": {},
-                "options": {name: {"type": "str", "default": name} for name in ("name", "host", "port", "status", "online")},
-            },
+            **records_spec(),
         },
         supports_check_mode=True,
     )

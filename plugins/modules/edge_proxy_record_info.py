@@ -13,41 +13,11 @@ extends_documentation_fragment:
   - edge_encryption.clone.attributes.info_module
   - edge_encryption.clone.attributes.instance_group
   - edge_encryption.clone.instance
+  - edge_encryption.clone.proxy_records
 options:
   name:
     description: Name of a proxy. Default is all of them.
     type: str
-  table:
-    description: The table of the proxies.
-    type: str
-    default: sys_encryption_proxy
-  field_names:
-    description:
-      - Names of the table's fields, where they differ from the names used here.
-      - Apart from C(last_response_on) they are not documented (page "Installed with Edge Encryption").
-    type: dict
-    default: {}
-    suboptions:
-      name:
-        description: Field with the name of the proxy.
-        type: str
-        default: name
-      host:
-        description: Field with its host.
-        type: str
-        default: host
-      port:
-        description: Field with its port.
-        type: str
-        default: port
-      status:
-        description: Field with its status.
-        type: str
-        default: status
-      online:
-        description: Field that says whether the proxy is heard of.
-        type: str
-        default: online
 requirements:
   - requests
 author:
@@ -106,7 +76,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import REQUESTS_IMPORT_ERROR
 from ansible_collections.edge_encryption.clone.plugins.module_utils._instance_args import client_of, instance_spec
-from ansible_collections.edge_encryption.clone.plugins.module_utils._registration import PROXY_TABLE, ProxyRecords
+from ansible_collections.edge_encryption.clone.plugins.module_utils._registration import ProxyRecords, records_spec
 
 
 def main():
@@ -114,12 +84,7 @@ def main():
         argument_spec={
             "instance": instance_spec(),
             "name": {"type": "str"},
-            "table": {"type": "str", "default": PROXY_TABLE},
-            "field_names": {
-                "type": "dict",
-                "default": {},
-                "options": {name: {"type": "str", "default": name} for name in ("name", "host", "port", "status", "online")},
-            },
+            **records_spec(),
         },
         supports_check_mode=True,
     )

@@ -6,13 +6,13 @@
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from ansible_collections.edge_encryption.clone.tests.guard.repository import ROOT, tracked
+
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Task files that only other entry points of the role include.
@@ -20,11 +20,6 @@ INTERNAL = {
     "clone_journal": {"failed", "gate", "hours", "over"}, "instance_clone": {"ask", "ended", "follow"}, "proxies": {"paths"},
     "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"sync"},
 }  # fmt: skip
-
-
-def tracked():
-    done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
-    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("module", MODULES)

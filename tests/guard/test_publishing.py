@@ -5,22 +5,16 @@
 """What Ansible Galaxy, Automation Hub and a lawyer look at first."""
 
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 import tomllib
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from ansible_collections.edge_encryption.clone.tests.guard.repository import ROOT, tracked
+
 REPOSITORY = "https://github.com/edge-encryption/clone"
 README = (ROOT / "README.md").read_text()
 HEADER = ["Copyright (c) 2026, edge_encryption.clone contributors", "SPDX-License-Identifier: GPL-3.0-or-later"]
-
-
-def tracked():
-    done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 def covered(path: str, pattern: str) -> bool:
@@ -34,14 +28,15 @@ def test_every_file_says_under_which_licence_it_is():
     assert all(each["SPDX-License-Identifier"] == "GPL-3.0-or-later" for each in annotations)
     patterns = [pattern for each in annotations for pattern in each["path"]]
     silent = []
-    for name in tracked():
+    names = [str(path.relative_to(ROOT)) for path in tracked()]
+    for name in names:
         if name == "LICENSE" or name.startswith("LICENSES/"):
             continue
         beginning = "\n".join((ROOT / name).read_text(errors="replace").splitlines()[:8])
         if not all(line in beginning for line in HEADER) and not any(covered(name, pattern) for pattern in patterns):
             silent.append(name)
     assert silent == []
-    assert [pattern for pattern in patterns if not any(covered(name, pattern) for name in tracked())] == [], "covers nothing any more"
+    assert [pattern for pattern in patterns if not any(covered(name, pattern) for name in names)] == [], "covers nothing any more"
 
 
 def test_the_licence_is_the_one_that_is_said():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A site for whoever tries roles: C(python -m edgelab.site up|down --dir DIR).
+"""The site in which molecule tries roles: C(python -m edgelab.molecule up|down --dir DIR).
 
 The lab, records written through its proxies, a nightly backup, a clone that is requested for tomorrow, and an inventory with all that a user would fill in.
 """
