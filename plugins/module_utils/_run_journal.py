@@ -108,7 +108,7 @@ class Journal:
 
         Args:
             clone: number of the clone.
-            owner: who asks, such as C(host:pid:start); the same owner may ask again.
+            owner: who asks, as C(_controller.this_controller) says; the same owner may ask again.
             force_unlock: owner whose lock is broken.
             write: False only says what would happen.
         Returns:
