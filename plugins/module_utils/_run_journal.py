@@ -193,9 +193,9 @@ class Journal:
         return True, self.run(clone)
 
     def close(self, clone: str, result: str, owner: str, write: bool = True) -> t.Tuple[bool, Run]:
-        """End a run (green, red, abandoned or rolled_back) and let go of the target.
+        """End a run (green, red, paused, abandoned or rolled_back) and let go of the target.
 
-        A red run can be opened again; a green one is finished for good.
+        A red or paused run can be opened again; a green one is finished for good.
         """
         run = self.run(clone)
         if not run["opened"] or run["finished"] or (run["closed"] and result in (run["result"], "red")):
