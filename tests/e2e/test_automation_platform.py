@@ -1,0 +1,107 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every job template and both workflows of the pattern, with the engine that AWX uses."""
+
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, running_proxies, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.platform import Job, Platform
+
+pytestmark = pytest.mark.long
+
+STEP_BY_STEP, PREPARE = "Edge Encryption / Clone with tokenization, step by step", "Edge Encryption / Prepare a clone"
+CONFIRMED = {"edge_confirm_target": "acmetest"}
+
+
+def states(done: t.Mapping[str, t.Optional[Job]]) -> t.Dict[str, str]:
+    return {node: job.status if job else "approved" for node, job in done.items()}
+
+
+def assert_secrets_stay_secret(platform: Platform) -> None:
+    for job in platform.jobs:
+        told = [what for what, secret in platform.bench.secrets().items() if secret in job.output or secret in str(job.events)]
+        assert told == [], (job.template, told)
+
+
+def test_a_workflow_stops_safely_and_goes_on_when_it_is_launched_again(small: Bench) -> None:
+    platform = Platform(small)
+    small.schedule()
+    homes = small.proxies("target")
+
+    # The agreed hours end before the tokens are exchanged.
+    first = platform.run_workflow(STEP_BY_STEP, CONFIRMED, {"cut_over": {"edge_not_after": "2026-01-01 00:00:00"}})
+    expected = ["plan", "approval", "snapshot", "stop", "follow", "cut_over", "make_safe", "report"]
+    outputs = {node: job.output[-3000:] for node, job in first.items() if job and job.status != "successful"}
+    assert list(first) == expected and states(first) == {node: "approved" if node == "approval" else "successful" for node in expected} | {"cut_over": "failed"}, outputs
+    for node, last in (("snapshot", "t20_before_clone"), ("stop", "t35_stage"), ("follow", "t40_wait_clone")):
+        job = first[node]
+        assert job and job.artifacts["edge_clone"]["result"] == "paused" and job.artifacts["edge_clone"]["number"] == small.number, (node, job)
+        assert f"{last} " in job.output
+    cut, safe, report = first["cut_over"], first["make_safe"], first["report"]
+    assert cut and cut.artifacts["edge_clone"]["result"] == "red" and "edge_not_after" in cut.output + str(cut.artifacts), cut
+    assert safe and "the target proxies must be down" in safe.output and not running_proxies(homes)
+    assert report and report.artifacts["edge_clone"]["number"] == small.number
+    # The clone is followed for longer than the ten seconds after which a line is due.
+    follow = first["follow"]
+    assert follow and re.search(r"\[runner\] clone, .* so far", follow.output), follow.output[-3000:]
+
+    second = platform.run_workflow(STEP_BY_STEP, CONFIRMED)
+    expected = ["plan", "approval", "snapshot", "stop", "follow", "cut_over", "start", "signatures", "verify", "open"]
+    outputs = {node: job.output[-3000:] for node, job in second.items() if job and job.status != "successful"}
+    assert list(second) == expected and states(second) == {node: "approved" if node == "approval" else "successful" for node in expected}, outputs
+    opened = second["open"]
+    assert opened and opened.artifacts["edge_clone"]["result"] == "green" and opened.artifacts["edge_clone"]["open"] == []
+    assert running_proxies(homes)
+
+    # What is there for afterwards.
+    verified = platform.run("Edge Encryption / Verify a clone")
+    assert verified.status == "successful" and verified.artifacts["edge_verify"]["records"] > 0, verified.output[-3000:]
+    night = platform.run("Edge Encryption / Take a snapshot of the source's tokens")
+    assert night.status == "successful" and night.artifacts["edge_snapshot"]["id"], night.output[-3000:]
+    resigned = platform.run("Edge Encryption / Re-sign rules and configurations", CONFIRMED)
+    assert resigned.status == "successful", resigned.output[-3000:]
+    listed = platform.run("Edge Encryption / Clean up after clones")
+    assert listed.status == "successful" and "Nothing was removed" in listed.output, listed.output[-3000:]
+    refused = platform.run("Edge Encryption / Rotate to the target's own key", CONFIRMED)
+    assert refused.status == "failed" and "edge_old_key_aliases" in refused.output, refused.output[-3000:]
+    rotated = platform.run("Edge Encryption / Rotate to the target's own key", CONFIRMED, check=True, edge_old_key_aliases=["aes128prod", "aes256prod"])
+    assert rotated.status == "successful", rotated.output[-3000:]
+
+    # Back to before.
+    small.change_request(state="Rollback Requested")
+    wait_until(lambda: next(row for row in small.raw("source", "clone_instance") if row["clone_id"] == small.number)["state"] == "Rolled back")
+    number = dict(CONFIRMED, edge_clone_number=small.number)
+    back = platform.run("Edge Encryption / Roll back a clone", number)
+    assert back.status == "successful", back.output[-3000:]
+    young = platform.run("Edge Encryption / Prune a clone", number)
+    assert young.status == "failed" and "7 days" in young.output, young.output[-3000:]
+    pruned = platform.run("Edge Encryption / Prune a clone", number, edge_keep_for=0)
+    assert pruned.status == "successful", pruned.output[-3000:]
+
+    # The other ways to clone, as far as check mode goes; it waits for nothing.
+    small.schedule()
+    whole = platform.run("Edge Encryption / Clone with tokenization", CONFIRMED, check=True)
+    plain = platform.run("Edge Encryption / Clone without a token database", CONFIRMED, check=True)
+    rotate = platform.run("Edge Encryption / Clone and rotate to the target's own key", CONFIRMED, check=True)
+    for job in (whole, plain, rotate):
+        assert job.status == "successful", (job.template, job.output[-3000:])
+    without = platform.run("Edge Encryption / Clone without encrypted data", CONFIRMED, check=True)
+    assert without.status == "failed" and "preserved_key" in without.output, without.output[-3000:]
+
+    assert {job.template for job in platform.jobs} == set(platform.templates)
+    assert_secrets_stay_secret(platform)
+
+
+def test_a_prepared_clone_holds_no_worker_and_no_target(small: Bench) -> None:
+    platform = Platform(small)
+    small.schedule()
+    done = platform.run_workflow(PREPARE, CONFIRMED)
+    assert states(done) == {"plan": "successful", "approval": "approved", "snapshot": "successful"}, [job.output[-2000:] for job in platform.jobs]
+    assert running_proxies(small.proxies("target"))
+    assert not list((small.folder / "platform" / "state").rglob("lock.json"))
+    assert_secrets_stay_secret(platform)
