@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A stand-in for AWX that starts jobs as AWX does, with ansible-runner, its engine: from the data of the pattern, each job in a folder and with a host name of its own.
+"""A stand-in for AWX that starts jobs as AWX does, with ansible-runner, its engine: from the data of the pattern, each job in a folder of its own.
 
 What a job gets is what AWX gives it (awx/main/models/workflow.py, credential.py and tasks/jobs.py of AWX): the exported inventory, the answers of the survey,
 files of extra variables with what credentials inject, the artifacts of the jobs before. It knows nothing else, and has no terminal.
@@ -75,7 +75,7 @@ class Platform:
     def start(self, template: str, answers: t.Optional[Row] = None, artifacts: t.Optional[Row] = None, check: bool = False, **overrides: t.Any) -> Started:
         """Start a job. C(overrides) are what somebody has changed in the inventory."""
         chosen = self.templates[template]
-        questions = chosen["survey"]["spec"] if chosen.get("survey_enabled") else []
+        questions = chosen["survey_spec"]["spec"] if chosen.get("survey_enabled") else []
         variables = {question["variable"]: question["default"] for question in questions if "default" in question}
         variables.update(artifacts or {}, **(answers or {}))
         self.started += 1
@@ -152,7 +152,8 @@ class Platform:
             outcome = "success_nodes" if job is None or job.status == "successful" else "failure_nodes"
             handed = {**artifacts, **(job.artifacts if job else {})}
             related = node.get("related", {})
-            waiting += [(child["identifier"], handed) for child in related.get(outcome, []) + related.get("always_nodes", []) if child["identifier"] not in done]
+            followers = [child["identifier"] for child in related.get(outcome, []) + related.get("always_nodes", [])]
+            waiting += [(follower, handed) for follower in followers if follower not in done]
         return done
 
     # -- the inventory
@@ -166,7 +167,7 @@ class Platform:
             place = plain["all"]["vars"] if group == "all" else plain["all"]["children"][group]["vars"]
             for key in keys:
                 place = place[key]
-            secrets[name], place[last] = place[last], "{{ %s }}" % name
+            secrets[name], place[last] = place[last], f"{{{{ {name} }}}}"
         # The execution environment is not where modules of edge_runner find their libraries.
         plain["all"]["vars"]["ansible_python_interpreter"] = sys.executable
         path.write_text(json.dumps(plain))
@@ -178,11 +179,11 @@ class Platform:
 
 def setup_data(folder: Path) -> t.Dict[str, t.List[Row]]:
     """Return the lists of C(setup.yml) as a playbook of the user sees them."""
-    variables = {name: "{{ controller_%s }}" % name for name in SETUP}
-    task = {"ansible.builtin.copy": {"content": "{{ data | ansible.builtin.to_json }}", "dest": str(folder / "setup.json"), "mode": "0600"}, "vars": {"data": variables}}
+    variables = {name: f"{{{{ controller_{name} }}}}" for name in SETUP}
+    copy = {"content": "{{ data | ansible.builtin.to_json }}", "dest": str(folder / "setup.json"), "mode": "0600"}
     play = {
         "hosts": "localhost", "gather_facts": False, "vars": {"edge_pattern_dir": str(PATTERN)}, "vars_files": ["{{ edge_pattern_dir }}/setup.yml"],
-        "tasks": [task],
+        "tasks": [{"ansible.builtin.copy": copy, "vars": {"data": variables}}],
     }  # fmt: skip
     (folder / "setup.yml").write_text(json.dumps([play]))
     done = subprocess.run([str(TOOLS / "ansible-playbook"), str(folder / "setup.yml")], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
