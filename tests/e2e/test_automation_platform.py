@@ -5,12 +5,17 @@
 """Every job template and both workflows of the pattern, with the engine that AWX uses."""
 
 import re
+import shutil
+import tempfile
+import threading
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, running_proxies, wait_until
+from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, epoch, running_proxies, wait_until
 from ansible_collections.edge_encryption.clone.tests.e2e.platform import Job, Platform
+from edgelab.lab import Lab
 
 pytestmark = pytest.mark.long
 
@@ -107,3 +112,55 @@ def test_a_prepared_clone_holds_no_worker_and_no_target(small: Bench) -> None:
     assert running_proxies(small.proxies("target"))
     assert not list((small.folder / "platform" / "state").rglob("lock.json"))
     assert_secrets_stay_secret(platform)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> t.Iterator[t.List[Bench]]:
+    """Two sites with targets of different names, whose runs are kept in one folder, as on one C(edge_runner)."""
+    shared = tmp_path / "state"
+    shared.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="edge", dir="/tmp"))
+    benches: t.List[Bench] = []
+    try:
+        for name in ("acmetest", "acmedev"):
+            keeper = Lab(folder / name / "lab", target=name)
+            keeper.up()
+            benches.append(Bench(folder / name, keeper))
+            (folder / name / "platform").mkdir(mode=0o700)
+            (folder / name / "platform" / "state").symlink_to(shared)
+            benches[-1].keep_target_proxies()
+            benches[-1].fill(4)
+            benches[-1].schedule()
+        yield benches
+    finally:
+        for bench in benches:
+            bench.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_targets_are_cloned_side_by_side_and_one_target_by_one_controller_only(pair: t.List[Bench]) -> None:
+    clone = "Edge Encryption / Clone with tokenization"
+    platforms = [Platform(bench) for bench in pair]
+    names = [bench.lab["instances"]["target"]["name"] for bench in pair]
+    started = [platform.start(clone, {"edge_confirm_target": name}) for platform, name in zip(platforms, names)]
+
+    def begin(bench: Bench, process: t.Any) -> None:
+        bench.start_clone_when_awaited("platform", lambda: process.poll() is not None)
+
+    waits = [threading.Thread(target=begin, args=(bench, job.process)) for bench, job in zip(pair, started)]
+    for wait in waits:
+        wait.start()
+    lock = pair[0].folder / "platform" / "state" / "journal" / names[0] / "lock.json"
+    wait_until(lambda: lock.exists() or started[0].process.poll() is not None, seconds=300)
+    refused = platforms[0].end(platforms[0].start(clone, {"edge_confirm_target": names[0]}))
+    assert refused.status == "failed" and re.search(rf"target {names[0]}: is held by job-1:\d+", refused.output), refused.output[-3000:]
+
+    jobs = [platform.end(job) for platform, job in zip(platforms, started)]
+    for wait in waits:
+        wait.join()
+    for job, bench in zip(jobs, pair):
+        assert job.status == "successful" and job.artifacts["edge_clone"]["result"] == "green", job.output[-3000:]
+        assert running_proxies(bench.proxies("target"))
+    times = [[epoch(event["time"]) for event in bench.journal("platform")] for bench in pair]
+    assert times[0][0] < times[1][-1] and times[1][0] < times[0][-1], "one after the other proves nothing"
+    assert len({bench.journal("platform")[-1]["time"] for bench in pair}) == 2

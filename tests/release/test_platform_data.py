@@ -19,8 +19,8 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 # infra.aap_configuration.dispatch gives each list to a role, which gives each entry to this module of awx.awx or ansible.controller.
 MODULES = {
-    "credential_types": "credential_type", "labels": "label", "execution_environments": "execution_environment", "projects": "project", "inventories": "inventory",
-    "inventory_sources": "inventory_source", "templates": "job_template", "schedules": "schedule", "workflows": "workflow_job_template",
+    "credential_types": "credential_type", "labels": "label", "execution_environments": "execution_environment", "projects": "project",
+    "inventories": "inventory", "inventory_sources": "inventory_source", "templates": "job_template", "schedules": "schedule", "workflows": "workflow_job_template",
 }  # fmt: skip
 ONLY_OF_PATTERNS = {"primary"}  # which the role passes over
 
@@ -96,5 +96,6 @@ def test_the_builder_takes_the_execution_environment_and_finds_what_the_modules_
     needed = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
     asked = [line.partition("  #")[0].strip() for line in found["python"]]
     assert sorted(line.lower() for line in asked) == sorted(line.lower() for line in needed), found
-    installed = subprocess.run([str(TOOLS / "pip"), "install", "--quiet", "--dry-run", "--ignore-installed", *asked], check=False, capture_output=True, text=True)
+    install = [str(TOOLS / "pip"), "install", "--quiet", "--dry-run", "--ignore-installed", *asked]
+    installed = subprocess.run(install, check=False, capture_output=True, text=True)
     assert installed.returncode == 0, installed.stderr
