@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # infra.aap_configuration.dispatch gives each list to a role, which gives each entry to this module of awx.awx or ansible.controller.
 MODULES = {
     "credential_types": "credential_type", "labels": "label", "execution_environments": "execution_environment", "projects": "project",
-    "inventories": "inventory", "inventory_sources": "inventory_source", "templates": "job_template", "schedules": "schedule", "workflows": "workflow_job_template",
+    "inventories": "inventory", "inventory_sources": "inventory_source", "templates": "job_template", "schedules": "schedule",
+    "workflows": "workflow_job_template",
 }  # fmt: skip
 ONLY_OF_PATTERNS = {"primary"}  # which the role passes over
 
