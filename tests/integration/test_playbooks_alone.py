@@ -92,9 +92,12 @@ def steps(site):
     """Return a function that takes steps and t99 of a run, with nothing to do in them, and returns what became of the run."""
 
     def take(*steps, **variables):
-        role = {"ansible.builtin.include_role": {"name": "edge_encryption.clone.clone_journal", "tasks_from": "{{ entry.role }}"}, "loop_control": {"loop_var": "entry"},
-                "loop": [{"role": "open"}, *({"role": "step", "step": step} for step in steps)],
-                "vars": {"clone_journal_step": "{{ entry.step | default('') }}", "clone_journal_roles": []}}  # fmt: skip
+        role = {
+            "ansible.builtin.include_role": {"name": "edge_encryption.clone.clone_journal", "tasks_from": "{{ entry.role }}"},
+            "loop": [{"role": "open"}, *({"role": "step", "step": step} for step in steps)],
+            "loop_control": {"loop_var": "entry"},
+            "vars": {"clone_journal_step": "{{ entry.step | default('') }}", "clone_journal_roles": []},
+        }
         current = {"ansible.builtin.set_fact": {"instance_clone_current": {"number": "C1"}}}
         timeline = ROOT / "build" / "collections" / "ansible_collections" / "edge_encryption" / "clone" / "playbooks" / "timeline"
         play = {"hosts": "edge_runner", "gather_facts": False, "vars_files": [str(timeline / "vars" / "clone.yml")], "tasks": [current, role]}
