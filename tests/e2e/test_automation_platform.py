@@ -54,9 +54,6 @@ def test_a_workflow_stops_safely_and_goes_on_when_it_is_launched_again(small: Be
     assert cut and cut.artifacts["edge_clone"]["result"] == "red" and "edge_not_after" in cut.output + str(cut.artifacts), cut
     assert safe and "the target proxies must be down" in safe.output and not running_proxies(homes)
     assert report and report.artifacts["edge_clone"]["number"] == small.number
-    # The clone is followed for longer than the ten seconds after which a line is due.
-    follow = first["follow"]
-    assert follow and re.search(r"\[runner\] clone, .* so far", follow.output), follow.output[-3000:]
 
     second = platform.run_workflow(STEP_BY_STEP, CONFIRMED)
     expected = all_well("plan", "approval", "snapshot", "stop", "follow", "cut_over", "start", "signatures", "verify", "open")
