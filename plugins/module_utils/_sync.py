@@ -26,6 +26,7 @@ class Request(t.NamedTuple):
     database: str
     snapshot_dir: t.Optional[str] = None
     snapshot: t.Optional[str] = None
+    source_server: t.Optional[t.Dict[str, str]] = None
     backup_time: t.Optional[str] = None
     margin: float = 0
     max_lag: float = 14400
@@ -221,9 +222,15 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     if not request.rule:
         raise ArtefactError("backup_time", "is not given, so no snapshot can be chosen.", "Give the end of the instance's backup in UTC, or a snapshot.")
     others = [found for found in _artefact.list_snapshots(directory) if request.allow_same_server or not found.is_of(identity, request.database)]
-    sources = {"{0}:{1} {2}".format(*(found.data["server"]["identity"].get(name) for name in ("hostname", "port", "datadir"))) for found in others}
-    if len(sources) > 1:
-        raise ArtefactError(directory, "holds snapshots of several servers: {0}.".format(", ".join(sorted(sources))), "Name one with snapshot.")
+    sources = {_place(found.data["server"]["identity"]) for found in others}
+    if request.source_server:
+        others = [found for found in others if found.data["server"]["identity"] == request.source_server]
+        if sources and not others:
+            cause = "holds snapshots of {0}, and none of {1}.".format(", ".join(sorted(sources)), _place(request.source_server))
+            raise ArtefactError(directory, cause, "Take one with state=snapshotted. If one of them is of the same database, name it with snapshot.")
+    elif len(sources) > 1:
+        way_out = "Name one with snapshot, or its server with source_server."
+        raise ArtefactError(directory, "holds snapshots of several servers: {0}.".format(", ".join(sorted(sources))), way_out)
     chosen = request.rule.choose(others)
     if chosen:
         return chosen
@@ -233,6 +240,10 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     nearest = later[0] if later else others[-1]
     request.rule.require(_artefact.parse_time("began", nearest.began), "the nearest snapshot, {0},".format(nearest.id))
     raise AssertionError("the rule allows what it did not choose")
+
+
+def _place(identity: t.Dict[str, str]) -> str:
+    return "{0}:{1} {2}".format(*(identity.get(name) for name in ("hostname", "port", "datadir")))
 
 
 def measure_all(login: Login, schema: str, names: t.Optional[t.Sequence[str]] = None) -> t.List[Result]:

@@ -49,6 +49,11 @@ options:
   snapshot:
     description: ID of the snapshot to stage or, for O(state=cut_over), that must be the staged one.
     type: str
+  source_server:
+    description:
+      - The server that the snapshot to stage must be of, as RV(edge_encryption.clone.mysql_token_db_info#module:server.identity) describes it.
+      - Snapshots of other servers are passed over. Without it, O(snapshot_dir) must hold snapshots of one server, or O(snapshot) names one.
+    type: dict
   backup_time:
     description:
       - End of the instance backup that the clone uses, in UTC, such as V(2026-01-02 03:04:05).
@@ -416,6 +421,7 @@ def main() -> None:
             keep_tables={"type": "list", "elements": "str", "default": []},
             delta={"type": "bool", "default": False},
             allow_connected={"type": "bool", "default": False},
+            source_server={"type": "dict"},
             allow_same_server={"type": "bool", "default": False},
             instance_rolled_back={"type": "bool", "default": False},
             force_mismatch={"type": "str"},

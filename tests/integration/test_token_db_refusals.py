@@ -135,6 +135,35 @@ def test_snapshots_of_other_vendors_and_unknown_collations(site, vendor, before,
         assert expected in site.refused("target", "staged", snapshot=site.snapshot()["snapshot"]["id"])
 
 
+def test_a_snapshot_of_another_server_is_never_taken_for_the_sources(site, monkeypatch):
+    """As when one folder serves two pairs of instances, or the source has moved."""
+    original = _artefact.Writer.finish
+
+    def finish(self, manifest):
+        manifest["server"]["identity"] = dict(manifest["server"]["identity"], hostname="elsewhere")
+        return original(self, manifest)
+
+    def identity(snapshot):
+        return json.loads((pathlib.Path(snapshot["path"]) / "manifest.json").read_text())["server"]["identity"]
+
+    def staged(**options):
+        return dict(options, backup_time=when)
+
+    when = site.source.sql("SELECT UTC_TIMESTAMP()")[0][0].strftime("%Y-%m-%d %H:%M:%S")
+    with monkeypatch.context() as patched:
+        patched.setattr(_artefact.Writer, "finish", finish)
+        foreign = site.snapshot()["snapshot"]
+    alone = site.refused("target", "staged", **staged(source_server=dict(identity(foreign), hostname="tokens1")))
+    assert "holds snapshots of elsewhere:" in alone and "and none of tokens1:" in alone
+    own = site.snapshot()["snapshot"]
+    assert "holds snapshots of several servers: " in site.refused("target", "staged", **staged())
+    assert "and none of tokens1:" in site.refused("target", "staged", **staged(source_server=dict(identity(own), hostname="tokens1")))
+    # The foreign one is older, so that it would be taken otherwise.
+    assert site.ok("target", "staged", **staged(source_server=identity(own)))["snapshot"]["id"] == own["id"]
+    assert site.ok("target", "staged", **staged(source_server=identity(foreign)))["snapshot"]["id"] == foreign["id"]
+    assert site.ok("target", "staged", **staged(source_server=identity(own), snapshot=foreign["id"]))["snapshot"]["id"] == foreign["id"]
+
+
 def test_replicas_are_refused_as_a_source(site, monkeypatch):
     original = _snapshot.read_server
     monkeypatch.setattr(_snapshot, "read_server", lambda session: original(session)._replace(replica=True))
