@@ -55,7 +55,10 @@ def test_a_workflow_stops_safely_and_goes_on_when_it_is_launched_again(small: Be
     assert safe and "the target proxies must be down" in safe.output and not running_proxies(homes)
     assert report and report.artifacts["edge_clone"]["number"] == small.number
 
-    second = platform.run_workflow(STEP_BY_STEP, CONFIRMED)
+    # As its message says: a clone that has ended is named by its number.
+    assert f"edge_clone_number={small.number}" in cut.output
+    number = dict(CONFIRMED, edge_clone_number=small.number)
+    second = platform.run_workflow(STEP_BY_STEP, number)
     expected = all_well("plan", "approval", "snapshot", "stop", "follow", "cut_over", "start", "signatures", "verify", "open")
     assert states(second) == expected, {node: job.output[-3000:] for node, job in second.items() if job and job.status != "successful"}
     opened = second["open"]
@@ -79,7 +82,6 @@ def test_a_workflow_stops_safely_and_goes_on_when_it_is_launched_again(small: Be
     # Back to before.
     small.change_request(state="Rollback Requested")
     wait_until(lambda: next(row for row in small.raw("source", "clone_instance") if row["clone_id"] == small.number)["state"] == "Rolled back")
-    number = dict(CONFIRMED, edge_clone_number=small.number)
     back = platform.run("Edge Encryption / Roll back a clone", number)
     assert back.status == "successful", back.output[-3000:]
     young = platform.run("Edge Encryption / Prune a clone", number)
