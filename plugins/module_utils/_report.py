@@ -204,7 +204,7 @@ def _way_out(steps: t.Dict[str, Step], report: Report) -> t.List[t.Dict[str, str
                 else "clone_without_encrypted_data" if options.get("encryption") == "preserved_key"
                 else "clone_with_tokenization" if options.get("tokenization", True) else "clone_same_key")  # fmt: skip
     ways = [{
-        "why": "Go on once the cause is mended",
+        "why": "Go on" if report["result"] == "paused" else "Go on once the cause is mended",
         "command": f"ansible-playbook {COLLECTION}{playbook}{number} -e edge_confirm_target={report['target']}",
     }]  # fmt: skip
     if steps["t30_clone_start"]["started"]:

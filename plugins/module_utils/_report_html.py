@@ -20,6 +20,7 @@ HEADLINES = {
     "green": ("ok", "Green", "The clone is verified and in service."),
     "red": ("bad", "Red", "The run stopped."),
     "open": ("wait", "Open", "The run was begun and has not ended."),
+    "paused": ("wait", "Paused", "The run goes on when it is started again."),
     "abandoned": ("bad", "Abandoned", "The run was given up."),
     "rolling_back": ("wait", "Rolling back", "Going back to before the clone has not ended."),
     "rolled_back": ("ok", "Rolled back", "The target is as before the clone."),

@@ -108,7 +108,7 @@ class Journal:
 
         Args:
             clone: number of the clone.
-            owner: who asks, such as C(host:pid:start); the same owner may ask again.
+            owner: who asks, as C(_controller.this_controller) says; the same owner may ask again.
             force_unlock: owner whose lock is broken.
             write: False only says what would happen.
         Returns:
@@ -193,9 +193,9 @@ class Journal:
         return True, self.run(clone)
 
     def close(self, clone: str, result: str, owner: str, write: bool = True) -> t.Tuple[bool, Run]:
-        """End a run (green, red, abandoned or rolled_back) and let go of the target.
+        """End a run (green, red, paused, abandoned or rolled_back) and let go of the target.
 
-        A red run can be opened again; a green one is finished for good.
+        A red or paused run can be opened again; a green one is finished for good.
         """
         run = self.run(clone)
         if not run["opened"] or run["finished"] or (run["closed"] and result in (run["result"], "red")):

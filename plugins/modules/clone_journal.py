@@ -64,11 +64,11 @@ options:
     type: str
   result:
     description:
-      - How the run ended. V(green) finishes it for good, V(red) can be opened again, V(abandoned) gives it up, V(rolled_back) says that
-        the target is as before the clone.
+      - How the run ended. V(green) finishes it for good, V(red) can be opened again, V(paused) too and nothing is wrong, V(abandoned) gives it up,
+        V(rolled_back) says that the target is as before the clone.
       - Required with O(state=closed).
     type: str
-    choices: [green, red, abandoned, rolled_back]
+    choices: [green, red, paused, abandoned, rolled_back]
 seealso:
   - module: edge_encryption.clone.clone_journal_info
 """
@@ -125,7 +125,7 @@ lock:
   returned: when another owner holds the target
   type: dict
   sample:
-    owner: "controller:4711:88123"
+    owner: "controller:4711:88123@5f2a91c0.9b1d4c22.4026531836"
     run_id: acmetest/CLN0001234
     since: "2026-01-02T03:04:05.678Z"
 """
@@ -160,7 +160,7 @@ def main():
             "status": {"type": "str", "choices": ["started", "done", "failed", "waiting"]},
             "evidence": {"type": "dict", "default": {}},
             "error": {"type": "str"},
-            "result": {"type": "str", "choices": ["green", "red", "abandoned", "rolled_back"]},
+            "result": {"type": "str", "choices": ["green", "red", "paused", "abandoned", "rolled_back"]},
         },
         required_if=[
             ("state", "opened", ["owner"]),

@@ -96,7 +96,7 @@ lock:
   returned: success
   type: dict
   sample:
-    owner: "controller:4711:88123"
+    owner: "controller:4711:88123@5f2a91c0.9b1d4c22.4026531836"
     run_id: acmetest/CLN0001234
     since: "2026-01-02T03:04:05.678Z"
 """

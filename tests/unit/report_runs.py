@@ -44,6 +44,7 @@ def run(
     text: str = "",
     rows: int = 1800000,
     closed: bool = True,
+    pause_after: t.Optional[str] = None,
 ) -> Run:
     """Return a run whose clone takes C(clone_s) and each step C(step_s); it fails in C(stop_at), or dies there when no error is given."""
     state = dict(not_begun(), run_id="acmetest/CLN0001234" + text, target="acmetest" + text, clone="CLN0001234" + text)
@@ -84,10 +85,10 @@ def run(
             _apply(state, {"event": "step", "step": step, "status": "failed" if failed else "done", "evidence": {} if failed else evidence.get(step, {}),
                            "error": (error or "edge_target_1: the keystore is busy. Try again.") if failed else None, "time": stamp_of(now)})  # fmt: skip
             now += step_s if again else 1
-        if step == stop_at:
+        if step in (stop_at, pause_after):
             break
     if closed:
-        _apply(state, {"event": "closed", "result": "red" if stop_at else "green", "time": stamp_of(now)})
+        _apply(state, {"event": "closed", "result": "red" if stop_at else "paused" if pause_after else "green", "time": stamp_of(now)})
     state["finished"] = state["result"] == "green"
     return state
 
@@ -103,6 +104,7 @@ RUNS: t.Dict[str, t.Callable[[], Run]] = {
     "green": run,
     "red": lambda: run(stop_at="t50_clone_end", error=FAILURE),
     "open": lambda: run(stop_at="t35_stage"),
+    "paused": lambda: run(pause_after="t35_stage"),
     "not begun": not_begun,
     "repeated": lambda: run(attempts=4),
     "9 hours": lambda: run(clone_s=32400, step_s=70, wait_s=18000),

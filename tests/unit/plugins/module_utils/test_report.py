@@ -134,7 +134,7 @@ def test_every_value_is_escaped():
     assert "&lt;script&gt;" in html and HOSTILE not in html
 
 
-@pytest.mark.parametrize(("name", "word"), [("green", "Green"), ("red", "Red"), ("open", "Open"), ("not begun", "Not begun")])
+@pytest.mark.parametrize(("name", "word"), [("green", "Green"), ("red", "Red"), ("open", "Open"), ("paused", "Paused"), ("not begun", "Not begun")])
 def test_the_result_is_on_top(name, word):
     assert re.search(r"<strong>([^<]+)</strong>", page(name)).group(1) == word
 

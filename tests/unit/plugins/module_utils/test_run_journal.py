@@ -115,6 +115,18 @@ def test_a_red_run_can_be_taken_up_again_and_keeps_its_steps(journal):
     assert run["steps"]["t10_source_backup"]["status"] == "done" and run["closed"] is None
 
 
+def test_a_paused_run_lets_go_of_the_target_and_is_taken_up_by_another_controller(journal):
+    journal.open("C1", "me")
+    journal.record("C1", "t30_clone_start", "started")
+    journal.record("C1", "t30_clone_start", "done")
+    changed, run = journal.close("C1", "paused", "me")
+    assert changed and journal.lock() is None and not run["finished"] and not run["over"]
+    with pytest.raises(JournalError, match="acmetest/C1 is still open"):
+        journal.open("C2", "you")
+    _changed, run = journal.open("C1", "you")
+    assert run["steps"]["t30_clone_start"]["status"] == "done" and run["closed"] is None and run["result"] is None
+
+
 def test_a_finished_run_is_never_written_again(journal):
     journal.open("C1", "me")
     journal.close("C1", "green", "me")
@@ -236,7 +248,7 @@ def test_a_step_that_waits_for_a_person_was_not_begun(journal):
     assert run["begun"] == ["t30_clone_start"]
 
 
-@pytest.mark.parametrize(("result", "over"), [("green", True), ("abandoned", True), ("rolled_back", True), ("red", False)])
+@pytest.mark.parametrize(("result", "over"), [("green", True), ("abandoned", True), ("rolled_back", True), ("red", False), ("paused", False)])
 def test_a_run_that_is_over_leaves_the_target_free(journal, result, over):
     journal.open("C1", "me")
     assert not journal.run("C1")["over"]

@@ -3,10 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import os
-import subprocess
-import sys
-
-from ansible_collections.edge_encryption.clone.plugins.plugin_utils import _controller
 
 
 def test_open_record_close_and_read(run_module, tmp_path):
@@ -38,15 +34,3 @@ def test_arguments_that_belong_together(run_module, tmp_path):
     where = {"path": str(tmp_path), "target": "acmetest", "clone": "C1"}
     assert "step" in run_module("clone_journal", dict(where, state="recorded"))["msg"]
     assert "result" in run_module("clone_journal", dict(where, state="closed", owner="me"))["msg"]
-
-
-def test_a_controller_is_gone_only_when_that_is_proven():
-    here = _controller.this_controller().split(":")[0]
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = f"{here}:{process.pid}:{_controller._start_time(process.pid)}"
-    assert not _controller.is_gone(owner)
-    assert _controller.is_gone(f"{here}:{process.pid}:1")  # the number was given to a later process
-    process.communicate(b"\n")
-    assert _controller.is_gone(owner)
-    assert not _controller.is_gone(owner.replace(here, "elsewhere.example"))
-    assert not _controller.is_gone("an operator's name")
