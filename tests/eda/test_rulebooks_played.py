@@ -267,11 +267,13 @@ class Controller:
         if method == "POST" and path.endswith("/launch/"):
             self.launched.append(body)
             return 201, {"id": 7, "url": "/api/v2/jobs/7/", "status": "pending"}
-        if "/jobs/7/" in path:
-            return 200, {"id": 7, "url": "/api/v2/jobs/7/", "status": "successful", "artifacts": {}, "created": "2026-01-31T22:00:00Z"}
+        if "/jobs/" in path:
+            job = {"id": 7, "type": "job", "url": "/api/v2/jobs/7/", "status": "successful", "artifacts": {}, "created": "2026-01-31T22:00:00Z"}
+            return 200, job if "/jobs/7/" in path else {"count": 1, "next": None, "results": [job]}
         if "unified_job_templates" in path or "job_templates" in path:
+            asked = {f"ask_{what}_on_launch": what in ("variables", "limit") for what in ("variables", "limit", "labels", "inventory")}
             template = {"id": 3, "type": "job_template", "name": "Clone with tokenization", "summary_fields": {"organization": {"name": "Default"}},
-                        "ask_variables_on_launch": True, "related": {"launch": "/api/v2/job_templates/3/launch/"}}  # fmt: skip
+                        "related": {"launch": "/api/v2/job_templates/3/launch/"}, **asked}  # fmt: skip
             return 200, {"count": 1, "next": None, "results": [template]}
         self.unknown.append(path)
         return 404, {"detail": path}
