@@ -86,7 +86,7 @@ bench-resign: setup ## re-signing 1,000 records at 50 ms round trip, against a p
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile
 	$(BIN)/ruff check .
-	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/plugins/%,module_utils plugin_utils inventory)
+	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/%,plugins/module_utils plugins/plugin_utils plugins/inventory extensions/eda)
 	$(BIN)/ansible-lint --offline --profile production
 
 # A copy of what git knows, without virtual environments and earlier builds.

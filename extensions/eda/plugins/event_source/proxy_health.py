@@ -11,7 +11,7 @@ description:
   - The first time of all, only proxies that the instance does not hear of are told.
   - While a clone holds the proxies of its target down, and from its end until its step t57, when the target has the proxy records of the source, changes are
     told like any others.
-  - It survives what P(edge_encryption.clone.clone_status#event_source) survives, and a login that is refused once it has worked, because a clone replaces the
+  - It survives what the source C(clone_status) survives, and a login that is refused once it has worked, because a clone replaces the
     accounts of its target. Tries become rare then, up to one in 300 seconds. A login that is refused at first ends the source.
 extends_documentation_fragment:
   - edge_encryption.clone.instance
