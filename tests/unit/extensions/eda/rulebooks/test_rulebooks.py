@@ -94,7 +94,7 @@ HARMLESS = ["2017-02-03 12:06:44,749 INFO Edge Encryption rule : 'REST JSON' upd
 
 
 def pattern(rule):
-    return re.compile(re.search(r'event\.payload\.line is (?:regex|search)\("(.*)"\)', rule["condition"])[1])
+    return re.compile("|".join(re.findall(r'event\.payload\.line is (?:regex|search)\("(.*?)"\)', rule["condition"])))
 
 
 def test_the_documented_lines_of_a_log_are_known():
