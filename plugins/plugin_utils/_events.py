@@ -248,4 +248,3 @@ def never_template(value: t.Any) -> t.Any:
     if isinstance(value, dict):
         return {name: never_template(each) for name, each in value.items()}
     return [never_template(each) for each in value] if isinstance(value, list) else value
-
