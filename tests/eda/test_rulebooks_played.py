@@ -178,6 +178,7 @@ def test_a_lost_heartbeat_starts_the_verification_once(fake, play, variables):  
         for row in rows:
             row["online"] = "false"
         rulebook.wait_until(lambda: acts(rulebook), 60)
+        rulebook.wait_until(lambda: "heard of proxy proxy_1" in rulebook.output and "heard of proxy proxy_2" in rulebook.output, 60)
         rows[0]["online"] = "true"
         rulebook.wait_until(lambda: "proxy proxy_1 is back" in rulebook.output, 60)
         assert acts(rulebook) == [("verify_clone", "", "")]

@@ -31,7 +31,9 @@ options:
     type: str
     required: true
   table:
-    description: Where to look for clones. With V(auto) in both tables, and one that cannot be read is named in the log.
+    description:
+      - Where to look for clones. With V(auto) in both tables, and one that cannot be read is named in the log.
+      - Where an instance keeps each clone in both, name one; each change is told twice otherwise.
     type: str
     choices: [auto, clone_instance, sn_instance_clone_request]
     default: auto
