@@ -73,14 +73,16 @@ class CloneWatch(Watch):
     def _changes(self, seen: Seen) -> t.List[Step]:
         key, entry = _key(seen), (self.memory or {}).get(_key(seen))
         if self.memory is None and _has_ended(seen) and not self._is_young(seen.completed):
-            return [Step(key, _entry(seen.state, seen.scheduled, None), None)]
+            return [Step(key, _entry(seen.state, seen.scheduled), None)]
         if entry and (fold(entry["state"]), entry["scheduled"]) == (fold(seen.state), seen.scheduled):
             return self._again(key, entry) + self._due(key, entry)
         try:
             clone = self._read(seen)
         except NotFound:
             return []
-        new = _entry(clone["state"], clone["scheduled"], entry["due_for"] if entry else None)
+        new = _entry(clone["state"], clone["scheduled"])
+        # Who was told once goes on by himself with a start that changed, as long as it stays near.
+        new["due_told"] = bool(entry and entry["due_told"] and self._is_due(new))
         new["event"] = self._event(new["happened"], clone, new, previous=_told(entry) if entry else None, known=bool(entry and entry["event"]))
         return [Step(key, new, new["event"])] + self._due(key, new)
 
@@ -111,10 +113,10 @@ class CloneWatch(Watch):
         return min(moments) - self._now() if moments else None
 
     def _due(self, key: str, entry: Entry) -> t.List[Step]:
-        """Tell that the target proxies must go down; once for each time of start, from what is known if the source does not answer."""
-        if not self._is_due(entry) or entry["due_for"] == _start_of(entry):
+        """Tell that the target proxies must go down; once, and again if it was put off meanwhile. What is known is enough, if the source does not answer."""
+        if entry["due_told"] or not self._is_due(entry):
             return []
-        new = dict(entry, due_for=_start_of(entry))
+        new = dict(entry, due_told=True)
         new["event"] = self._event("due", entry["event"]["clone"], entry, previous=None, known=True)
         return [Step(key, new, new["event"])]
 
@@ -122,7 +124,7 @@ class CloneWatch(Watch):
         return entry["happened"] == "started" or (entry["happened"] == "scheduled" and self._now() >= self._moment(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
-        return entry["happened"] == "scheduled" and entry["due_for"] != _start_of(entry)
+        return entry["happened"] == "scheduled" and not entry["due_told"]
 
     def _moment(self, entry: Entry) -> float:
         return seconds_of(entry["scheduled"]) - self.stop_lead - self.notice
@@ -135,7 +137,7 @@ class CloneWatch(Watch):
             stop = seconds_of(clone["started"]) - self.stop_lead
         due = happened != "gone" and self._is_due(entry)
         passed = max(0.0, now - stop) if stop is not None and due else 0.0
-        late = due and entry["due_for"] != _start_of(entry) and (entry["happened"] == "started" or passed > LATE_AFTER)
+        late = due and not entry["due_told"] and (entry["happened"] == "started" or passed > LATE_AFTER)
         return {
             "id": "{0}/{1}/{2}/{3}".format(clone["number"], happened, clone["state"], clone["scheduled"] or "not scheduled"),
             "happened": happened,
@@ -169,8 +171,8 @@ def _happened(state: str, scheduled: t.Optional[str]) -> str:
     return HAPPENED[phase]
 
 
-def _entry(state: str, scheduled: t.Optional[str], due_for: t.Optional[str]) -> Entry:
-    return {"happened": _happened(state, scheduled), "state": state, "scheduled": scheduled, "due_for": due_for, "event": None}
+def _entry(state: str, scheduled: t.Optional[str]) -> Entry:
+    return {"happened": _happened(state, scheduled), "state": state, "scheduled": scheduled, "due_told": False, "event": None}
 
 
 def _told(entry: Entry) -> t.Dict[str, t.Any]:
@@ -179,7 +181,3 @@ def _told(entry: Entry) -> t.Dict[str, t.Any]:
 
 def _has_ended(seen: Seen) -> bool:
     return _happened(seen.state, seen.scheduled) in ENDED
-
-
-def _start_of(entry: Entry) -> str:
-    return entry["scheduled"] or "not known"

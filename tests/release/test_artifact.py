@@ -131,7 +131,7 @@ def test_every_name_that_the_documentation_uses_exists():
     known = {name.rpartition(".")[2] for kind in ("modules", "filter", "inventory") for name in plugins(kind)}
     known |= {name.rpartition(".")[2] for name in roles() + playbooks()}
     known |= {path.stem for path in (ROOT / "plugins" / "doc_fragments").glob("*.py")}
-    known |= {path.stem for path in (ROOT / "extensions" / "eda").glob("*/*.yml")} | {path.stem for path in (ROOT / "extensions" / "eda").glob("plugins/*/*.py")}
+    known |= {path.stem for pattern in ("rulebooks/*.yml", "plugins/event_source/*.py") for path in (ROOT / "extensions" / "eda").glob(pattern)}
     known |= set(yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"])
     known |= {"docsite", "plugins", "git"}
     documents = list(ROOT.glob("*.md"))
