@@ -18,7 +18,6 @@ notes:
   - Neither the columns of the job tables nor the values in them are documented. See O(fields), O(states) and O(job_types). Columns are looked up in
     C(sys_dictionary) before a job is made. A state that is not known is an error, never a success.
   - The job is executed by setting its start to now. Where that is not possible, set O(start=false) and press I(Execute Now) on its form.
-  - Run it on the Ansible controller to see the progress.
 extends_documentation_fragment:
   - edge_encryption.clone.attributes
   - edge_encryption.clone.attributes.instance_group

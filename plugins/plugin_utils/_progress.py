@@ -7,16 +7,18 @@
 """An action that shows the progress of a long module while it runs.
 
 A module can only answer when it has ended. So a long one writes what it has done to the file of its option C(progress_file),
-and this action reads that file on the controller and prints a line every few seconds, into the output of an automation
-platform as well. It can do so only where the module runs on the controller itself; elsewhere the module runs without lines.
+and this action looks at that file every few seconds, on whichever host the module runs, and prints a line, into the output of
+an automation platform as well.
 """
 
+import contextlib
+import copy
 import json
-import os
-import tempfile
+import shlex
 import threading
 import typing as t
 
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -35,39 +37,58 @@ class ProgressActionBase(ActionBase):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> t.Dict[str, t.Any]:
         super().run(tmp, task_vars)
         args = dict(self._task.args)
-        if self._connection.transport != "local" or self._play_context.check_mode or args.get("progress_file"):
+        if self._play_context.check_mode or args.get("progress_file"):
             return self._execute_module(module_name=self.MODULE, module_args=args, task_vars=task_vars)
-        handle, path = tempfile.mkstemp(prefix="edge_clone_progress_")
-        os.close(handle)
-        ended = threading.Event()
-        printer = threading.Thread(target=_print_progress, args=(path, ended, self._task_host(task_vars)), daemon=True)
-        printer.start()
-        try:
+        with self._file_on_the_host() as path, _printed(lambda: self._beside().last_line(path), (task_vars or {}).get("inventory_hostname", "")):
             return self._execute_module(module_name=self.MODULE, module_args=dict(args, progress_file=path), task_vars=task_vars)
+
+    @contextlib.contextmanager
+    def _file_on_the_host(self) -> t.Iterator[str]:
+        made = self._low_level_execute_command("umask 077; mktemp -t edge_clone_progress_XXXXXXXX")
+        path = made["stdout"].strip()
+        if made["rc"] != 0 or not path:
+            raise AnsibleError("A file for the progress cannot be made on the host: {0}".format(made["stderr"].strip() or made["stdout"].strip()))
+        try:
+            yield path
         finally:
-            ended.set()
-            printer.join()
-            os.unlink(path)
+            self._low_level_execute_command("rm -f " + shlex.quote(path))
 
-    @staticmethod
-    def _task_host(task_vars: t.Optional[dict]) -> str:
-        return (task_vars or {}).get("inventory_hostname", "")
+    def _beside(self) -> "ProgressActionBase":
+        """Return a copy whose connection can be used while the module holds this one's: what belongs to one command is kept in these objects."""
+        beside = copy.copy(self)
+        beside._connection = copy.copy(self._connection)
+        beside._connection.become = copy.copy(self._connection.become)
+        return beside
+
+    def last_line(self, path: str) -> str:
+        """Return the last complete line of the file, or nothing; the module may be writing the next."""
+        read = self._low_level_execute_command("tail -n 2 " + shlex.quote(path))
+        lines = read["stdout"].split("\n")
+        return lines[-2].strip() if read["rc"] == 0 and len(lines) > 1 else ""
 
 
-def _print_progress(path: str, ended: threading.Event, host: str) -> None:
-    shown = None
+@contextlib.contextmanager
+def _printed(last_line: t.Callable[[], str], host: str) -> t.Iterator[None]:
+    ended = threading.Event()
+    printer = threading.Thread(target=_print_progress, args=(last_line, ended, host), daemon=True)
+    printer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        printer.join()
+
+
+def _print_progress(last_line: t.Callable[[], str], ended: threading.Event, host: str) -> None:
+    shown = ""
     while not ended.wait(INTERVAL):
-        line = _last_line(path)
+        try:
+            line = last_line()
+        except AnsibleConnectionFailure:
+            continue  # the module has the same connection, and says what is wrong with it
         if line and line != shown:
             Display().display(f"[{host}] {describe(json.loads(line))}", color="bright gray")
             shown = line
-
-
-def _last_line(path: str) -> str:
-    """Return the last complete line; the module may be writing the next."""
-    with open(path, encoding="utf-8") as stream:
-        lines = stream.read().split("\n")
-    return lines[-2] if len(lines) > 1 else ""
 
 
 def describe(progress: t.Dict[str, t.Any]) -> str:

@@ -263,8 +263,8 @@ class Bench:
         return [Path(proxy["home"]) for proxy in self.lab["proxies"][side]]
 
     def journal(self, state: str = "run") -> t.List[Row]:
-        """Return every event of every run in a state folder."""
-        files = sorted((self.folder / state / "state").rglob("journal.jsonl"))
+        """Return every event of every run of this target in a state folder."""
+        files = sorted((self.folder / state / "state" / "journal" / self.lab["instances"]["target"]["name"]).rglob("journal.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def secrets(self) -> t.Dict[str, str]:

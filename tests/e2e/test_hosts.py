@@ -30,6 +30,7 @@ from ansible_collections.edge_encryption.clone.tests.e2e.bench import (
     running_proxies,
     wait_until,
 )
+from ansible_collections.edge_encryption.clone.tests.unit.plugins.plugin_utils.test_progress import assert_shown, slow_playbook
 from edgelab import demo_data
 from edgelab.hosts import guard, network
 from edgelab.hosts.host import UNIT, Host
@@ -119,6 +120,15 @@ def test_a_host_is_a_system_of_its_own(keeper: Lab) -> None:
             assert host.attempt("/usr/bin/python3", "-c", f"import {library}").returncode != 0
         addresses.add(host.address)
     assert len(addresses) == 5
+
+
+def test_progress_is_shown_of_a_module_that_runs_elsewhere_as_somebody_else(bench: Bench, tmp_path: Path) -> None:
+    slow_playbook(tmp_path)
+    inventory = write_inventory(bench.lab, tmp_path / "run")
+    command = [str(ANSIBLE_PLAYBOOK), "-i", str(inventory), "--limit", TARGETS[0], "play.yml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(bench.collections), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert_shown(done.stdout, TARGETS[0])
 
 
 def ssh(keeper: Lab, address: str, command: str, user: str = "deploy") -> "subprocess.CompletedProcess[str]":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS
 from ansible_collections.edge_encryption.clone.tests.guard.repository import ROOT, tracked
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
@@ -80,6 +81,22 @@ def test_an_internal_task_file_is_included_by_its_role(role):
 def test_plugins_keep_the_syntax_of_python_3_6():
     for path in (ROOT / "plugins").rglob("*.py"):
         ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("folder", ["modules", "module_utils"])
+def test_data_goes_one_way(folder):
+    """No module uses another one, and no util knows what uses it."""
+    forbidden = ["plugins.modules", "plugins.action", "plugins.plugin_utils", "plugins.inventory"]
+    forbidden += ["ansible.module_utils.basic"] if folder == "module_utils" else []
+    for path in (ROOT / "plugins" / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert [name for name in names if any(part in name for part in forbidden)] == [], path
+
+
+def test_a_run_ends_after_a_step_by_the_order_of_names():
+    """Steps are compared by their names, so these must be in the order of the timeline."""
+    assert list(STEP_IDS) == sorted(STEP_IDS)
 
 
 def test_roles_and_playbooks_use_full_names_only():

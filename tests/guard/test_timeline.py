@@ -76,3 +76,16 @@ def test_the_guide_lists_every_playbook_of_a_clone():
         entries = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
         left_out = [step[:3] for step in PLAYED if f"timeline/{step}.yml" not in [entry["ansible.builtin.import_playbook"] for entry in entries]]
         assert steps == ("all but " + ", ".join(left_out) if left_out else "all"), playbook
+
+
+def test_the_guide_on_the_house_lists_every_step_and_until_when_it_is_done_again():
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_architecture.rst").read_text()
+    table = re.findall(r"(?m)^   \* - ``(t\d\d_\w+)``\n     - .*\n     - (.*)$", guide)
+    assert [step for step, _again in table] == PLAYED
+    for step, again in table:
+        found = re.findall(r"clone_journal_repeat_until: (.*)", (ROOT / "playbooks" / "timeline" / f"{step}.yml").read_text())
+        steps = {part[:3] for line in found for part in re.findall(r"t\d\d_\w+", line)}
+        if step == "t00_preflight":
+            assert again == "always" and not found
+        else:
+            assert set(re.findall(r"\bt\d\d\b", again)) == steps and (again == "never") == (not steps), step

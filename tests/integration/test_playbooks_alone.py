@@ -87,6 +87,42 @@ def test_a_run_goes_on_with_the_proxies_that_it_was_begun_with(site, target, beg
     assert (done.returncode != 0) == refused == (not fine), done.output
 
 
+@pytest.fixture
+def steps(site):
+    """Return a function that takes steps and t99 of a run, with nothing to do in them, and returns what became of the run."""
+
+    def take(*steps, **variables):
+        role = {
+            "ansible.builtin.include_role": {"name": "edge_encryption.clone.clone_journal", "tasks_from": "{{ entry.role }}"},
+            "loop": [{"role": "open"}, *({"role": "step", "step": step} for step in steps)],
+            "loop_control": {"loop_var": "entry"},
+            "vars": {"clone_journal_step": "{{ entry.step | default('') }}", "clone_journal_roles": []},
+        }
+        current = {"ansible.builtin.set_fact": {"instance_clone_current": {"number": "C1"}}}
+        timeline = ROOT / "build" / "collections" / "ansible_collections" / "edge_encryption" / "clone" / "playbooks" / "timeline"
+        play = {"hosts": "edge_runner", "gather_facts": False, "vars_files": [str(timeline / "vars" / "clone.yml")], "tasks": [current, role]}
+        end = {"ansible.builtin.import_playbook": str(timeline / "t99_report.yml")}
+        (site.folder / "steps.yml").write_text(json.dumps([play, end]))
+        done = site.play(str(site.folder / "steps.yml"), **variables)
+        return done, site.journal.run("C1"), site.journal.lock()
+
+    return take
+
+
+def test_a_run_pauses_after_a_step_and_the_next_start_goes_on(steps):
+    done, run, lock = steps("t90_verify", "t95_open", edge_last_step="t90_verify")
+    assert done.returncode == 0 and run["result"] == "paused" and lock is None, done.output
+    assert list(run["steps"]) == ["t90_verify"] and "Clone C1 to acmetest: paused" in done.output
+    done, run, lock = steps("t90_verify", "t95_open")
+    assert done.returncode == 0 and run["finished"] and lock is None, done.output
+    assert list(run["steps"]) == ["t90_verify", "t95_open", "t99_report"]
+
+
+def test_a_run_is_not_green_before_its_proxies_are_back_in_service(steps):
+    done, run, lock = steps("t90_verify")
+    assert done.returncode != 0 and "t95_open is not done" in done.output and run["result"] == "red" and lock is None, done.output
+
+
 class Leftovers(Site):
     """What clones leave, made by hand: on the runner, and on one proxy."""
 

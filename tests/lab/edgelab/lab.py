@@ -57,8 +57,9 @@ def step(text: str) -> t.Iterator[None]:
 class Lab:
     """The parts of the lab in one folder."""
 
-    def __init__(self, folder: Path, site: t.Optional[t.Any] = None) -> None:
+    def __init__(self, folder: Path, site: t.Optional[t.Any] = None, target: str = INSTANCES["target"]) -> None:
         self.folder = folder.resolve()
+        self.instances = {**INSTANCES, "target": target}  # their names
         self.site = site or Local()  # where the parts live
         self.proxies = {side: [self.site.proxy(name, self.folder / "proxies" / name) for name in PROXIES[side]] for side in SIDES}
         self.file = self.folder / "lab.json"
@@ -164,12 +165,12 @@ class Lab:
     def _instance_config(self, side: str) -> Info:
         cert, key = self.authority.server("server")
         peers = {
-            INSTANCES[other]: {"url": self._url(f"instance_{other}"), "control_url": self._control(f"instance_control_{other}"),
+            self.instances[other]: {"url": self._url(f"instance_{other}"), "control_url": self._control(f"instance_control_{other}"),
                                "dir": str(self.folder / "instances" / other), "production": other == "source"}
             for other in SIDES if other != side
         }
         return {
-            "name": INSTANCES[side], "production": side == "source", "host": self.site.address, "port": self._port(f"instance_{side}"),
+            "name": self.instances[side], "production": side == "source", "host": self.site.address, "port": self._port(f"instance_{side}"),
             "control_port": self._port(f"instance_control_{side}"), "tls_cert": str(cert), "tls_key": str(key), "ca": str(self.authority.ca),
             "peers": peers, "heartbeat_interval": 1,
         }
@@ -244,7 +245,7 @@ class Lab:
         rows = []
         for side in SIDES:
             rows.append((f"token database {side}", f"{self.site.address}:{self._port(f'db_{side}')}", self._process("token_db", side).pid))
-            rows.append((f"instance {INSTANCES[side]}", self._url(f"instance_{side}"), self._process("instances", side).pid))
+            rows.append((f"instance {self.instances[side]}", self._url(f"instance_{side}"), self._process("instances", side).pid))
             rows += [(f"proxy {proxy.name}", self._url(proxy.name), proxy.pid) for proxy in self.proxies[side]]
         rows.append(("load balancer", self._url("balancer"), self._process("balancer").pid))
         rows.append(("users", self._control("traffic_control"), self._process("traffic").pid))
@@ -256,7 +257,7 @@ class Lab:
         users = self.known["users"]
         return {
             "instances": {side: {
-                "name": INSTANCES[side], "url": self._url(f"instance_{side}"), "username": AUTOMATION, "password": users[side][AUTOMATION],
+                "name": self.instances[side], "url": self._url(f"instance_{side}"), "username": AUTOMATION, "password": users[side][AUTOMATION],
                 "control_url": self._control(f"instance_control_{side}"), "dir": str(self.folder / "instances" / side), "users": users[side],
                 "pid_file": str(self.folder / "instances" / side / "instance.pid"),
             } for side in SIDES},

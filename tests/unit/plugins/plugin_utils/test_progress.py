@@ -3,9 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 from ansible_collections.edge_encryption.clone.plugins.plugin_utils import _progress
@@ -23,22 +29,76 @@ def test_a_line_says_how_far_the_work_is(line, expected):
     assert _progress.describe(line) == expected
 
 
-def test_lines_are_printed_while_the_module_runs(tmp_path, monkeypatch):
-    path, shown, ended = tmp_path / "progress", [], threading.Event()
-    path.touch()
-    monkeypatch.setattr(_progress, "INTERVAL", 0.05)
-    monkeypatch.setattr(_progress.Display, "display", lambda self, text, **how: shown.append(text))
-    printer = threading.Thread(target=_progress._print_progress, args=(str(path), ended, "runner"))
-    printer.start()
-    progress = Progress(str(path), "clone")
-    progress.report("Scheduled")
-    ended.wait(0.2)
-    with path.open("a") as stream:
-        stream.write('{"step": "clone", "sta')  # a line that the module has not finished
-    ended.wait(0.2)
-    ended.set()
-    printer.join()
-    assert shown == ["[runner] clone, Scheduled, 0:00 so far"]
+LIBRARY = """
+import time
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(argument_spec=dict(progress_file=dict(type="path")))
+with open(module.params["progress_file"], "a") as stream:
+    for done in (1, 2):
+        stream.write('{"step": "work", "state": "slow", "done": %d, "total": 2, "unit": "things", "seconds": 1.0}\\n' % done)
+        stream.flush()
+        time.sleep(1)
+    stream.write('{"step": "wo')  # a line that is not finished
+    stream.flush()
+    time.sleep(1)
+module.exit_json(path=module.params["progress_file"])
+"""
+ACTION = """
+from ansible_collections.edge_encryption.clone.plugins.plugin_utils import _progress
+_progress.INTERVAL = 0.2
+class ActionModule(_progress.ProgressActionBase):
+    MODULE = "slow"
+"""
+# As a connection to another host: a command is all that it can do.
+CONNECTION = """
+DOCUMENTATION = "name: elsewhere\\nshort_description: Elsewhere\\ndescription: Elsewhere.\\noptions: {}"
+from ansible.plugins.connection import local
+class Connection(local.Connection):
+    transport = "elsewhere"
+"""
+
+
+def slow_playbook(folder):
+    """Write a playbook that runs a slow module on all hosts, and what it needs, into a folder."""
+    for name, text in (("library/slow.py", LIBRARY), ("action_plugins/slow.py", ACTION), ("connection_plugins/elsewhere.py", CONNECTION)):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    tasks = [{"slow": {}, "register": "slow"}, {"ansible.builtin.stat": {"path": "{{ slow.path }}"}, "register": "file"},
+             {"ansible.builtin.debug": {"msg": "FILE {{ slow.path }} {{ file.stat.exists }}"}}]  # fmt: skip
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+
+
+def assert_shown(output, host="runner"):
+    shown = [line for line in output.splitlines() if f"[{host}] work" in line]
+    assert shown == [f"[{host}] work, slow, {count} of 2 things, {rate}/s, 0:0{left} left, 0:01 so far" for count, rate, left in ((1, "1.0", 1), (2, "2.0", 0))]
+    assert re.search(r"FILE \S*edge_clone_progress_\w+ False", output), output
+
+
+@pytest.mark.parametrize("connection", ["local", "elsewhere"])
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+def test_lines_are_printed_while_the_module_runs(tmp_path, connection, pipelining):
+    slow_playbook(tmp_path)
+    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(Path(_progress.__file__).parents[5]), ANSIBLE_PIPELINING=pipelining)
+    variables = json.dumps({"ansible_python_interpreter": sys.executable, "ansible_connection": connection})
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "runner,", "-e", variables, "play.yml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_shown(done.stdout)
+
+
+def test_a_host_that_does_not_answer_is_left_to_the_module(monkeypatch):
+    ended, asked = threading.Event(), []
+    monkeypatch.setattr(_progress, "INTERVAL", 0.01)
+    monkeypatch.setattr(_progress.Display, "display", lambda self, text, **how: pytest.fail(text))
+
+    def last_line():
+        asked.append(1)
+        if len(asked) == 3:
+            ended.set()
+        raise AnsibleConnectionFailure("no route to host")
+
+    _progress._print_progress(last_line, ended, "runner")
+    assert len(asked) == 3
 
 
 def test_every_line_of_a_progress_file_can_be_shown(tmp_path):
