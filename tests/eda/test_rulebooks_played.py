@@ -135,7 +135,7 @@ def test_each_event_of_a_clone_starts_its_act_and_a_killed_rulebook_goes_on(sour
         rulebook.wait_until(lambda: acts(rulebook) == expected, 60)
 
         clone.update(state="Completed", completed=utc(0))
-        expected += [(main, "CLN2", "")]
+        expected += [(main, "CLN2", "t99_report")]
         rulebook.wait_until(lambda: acts(rulebook) == expected, 60)
 
         # One that runs already is late, one whose end nobody expected is only told.
@@ -148,7 +148,7 @@ def test_each_event_of_a_clone_starts_its_act_and_a_killed_rulebook_goes_on(sour
         # An early end puts the target back, one that replaced its data makes it safe.
         source.add("clone_log", clone=late["sys_id"], message="Preservers", sys_created_on=utc(0))
         late.update(state="Canceled", stage="Preservers", message="by its owner")
-        rulebook.wait_until(lambda: acts(rulebook)[-1] == (main, "CLN3", ""), 60)
+        rulebook.wait_until(lambda: acts(rulebook)[-1] == (main, "CLN3", "t99_report"), 60)
         bad = add(source, "CLN5", "Active", -300, started=utc(-300))
         rulebook.wait_until(lambda: acts(rulebook)[-1] == (main, "CLN5", "t35_stage"), 60)
         bad.update(state="Error", stage="Post Clone")
@@ -273,7 +273,7 @@ class Controller:
             return 200, job if "/jobs/7/" in path else {"count": 1, "next": None, "results": [job]}
         if "unified_job_templates" in path or "job_templates" in path:
             asked = {f"ask_{what}_on_launch": what in ("variables", "limit") for what in ("variables", "limit", "labels", "inventory")}
-            template = {"id": 3, "type": "job_template", "name": "Clone with tokenization", "summary_fields": {"organization": {"name": "Default"}},
+            template = {"id": 3, "type": "job_template", "name": "Edge Encryption / Clone with tokenization", "summary_fields": {"organization": {"name": "Default"}},
                         "related": {"launch": "/api/v2/job_templates/3/launch/"}, **asked}  # fmt: skip
             return 200, {"count": 1, "next": None, "results": [template]}
         self.unknown.append(path)

@@ -4,6 +4,7 @@
 
 """What can be said of the rulebooks without ansible-rulebook. tests/eda plays them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,16 @@ def test_job_templates_are_started_by_the_same_rules_with_the_same_variables():
                 assert playbook["run_playbook"]["extra_vars"] == job["run_job_template"]["job_args"]["extra_vars"]
                 safe = playbook["run_playbook"]["name"].endswith("make_safe")
                 assert ("edge_events_safe_template" if safe else "edge_events_clone_template") in job["run_job_template"]["name"]
+
+
+def test_job_templates_have_the_names_that_the_pattern_gives_them_and_are_asked_for_what_is_given():
+    pattern = json.loads((ROOT / "extensions" / "patterns" / "clone_with_edge_encryption" / "meta" / "pattern.json").read_text())
+    surveys = {template["name"]: {question["variable"] for question in template["survey"]["spec"]}
+               for template in pattern["aap_resources"]["controller_job_templates"]}  # fmt: skip
+    for rule in rules("clone_events_job_templates"):
+        for job in (action["run_job_template"] for action in actions(rule) if "run_job_template" in action):
+            # edge_stop_lead is in the inventory as well, and is not asked for.
+            assert set(job["job_args"]["extra_vars"]) - {"edge_stop_lead"} <= surveys[re.search(r"default\('(.*)'\)", job["name"])[1]]
 
 
 def test_each_thing_that_happens_to_a_clone_has_its_rules():
