@@ -273,7 +273,8 @@ class Controller:
             return 200, job if "/jobs/7/" in path else {"count": 1, "next": None, "results": [job]}
         if "unified_job_templates" in path or "job_templates" in path:
             asked = {f"ask_{what}_on_launch": what in ("variables", "limit") for what in ("variables", "limit", "labels", "inventory")}
-            template = {"id": 3, "type": "job_template", "name": "Edge Encryption / Clone with tokenization", "summary_fields": {"organization": {"name": "Default"}},
+            summary = {"organization": {"name": "Default"}}
+            template = {"id": 3, "type": "job_template", "name": "Edge Encryption / Clone with tokenization", "summary_fields": summary,
                         "related": {"launch": "/api/v2/job_templates/3/launch/"}, **asked}  # fmt: skip
             return 200, {"count": 1, "next": None, "results": [template]}
         self.unknown.append(path)

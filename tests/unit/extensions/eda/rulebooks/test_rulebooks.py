@@ -75,7 +75,7 @@ def test_job_templates_are_started_by_the_same_rules_with_the_same_variables():
 
 def test_job_templates_have_the_names_that_the_pattern_gives_them_and_are_asked_for_what_is_given():
     pattern = json.loads((ROOT / "extensions" / "patterns" / "clone_with_edge_encryption" / "meta" / "pattern.json").read_text())
-    surveys = {template["name"]: {question["variable"] for question in template["survey"]["spec"]}
+    surveys = {template["name"]: {question["variable"] for question in template.get("survey", {}).get("spec", [])}
                for template in pattern["aap_resources"]["controller_job_templates"]}  # fmt: skip
     for rule in rules("clone_events_job_templates"):
         for job in (action["run_job_template"] for action in actions(rule) if "run_job_template" in action):
