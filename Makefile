@@ -49,7 +49,7 @@ test: setup ## the fast tier of the tests; says what it leaves out
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder tests
 
-test-long: setup build/venv/release/.ready build/venv/awx/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
+test-long: setup build/venv/release/.ready build/venv/awx/.ready build/venv/eda/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
 	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@tests/install-debian-packages tests/lab/hosts/debian-packages.txt
 	@$(BIN)/python -m pytest -m long -n 2 --dist loadgroup tests
@@ -86,7 +86,7 @@ bench-resign: setup ## re-signing 1,000 records at 50 ms round trip, against a p
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile
 	$(BIN)/ruff check .
-	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/plugins/%,module_utils plugin_utils inventory)
+	cd build/collections && mypy --config-file $(CURDIR)/pyproject.toml $(patsubst %,ansible_collections/edge_encryption/clone/%,plugins/module_utils plugins/plugin_utils plugins/inventory extensions/eda)
 	$(BIN)/ansible-lint --offline --profile production
 
 # A copy of what git knows, without virtual environments and earlier builds.
@@ -104,6 +104,7 @@ build/venv/%/.ready:
 build/venv/docs/.ready: docs/site/requirements.txt
 build/venv/release/.ready: tests/release/requirements.txt
 build/venv/awx/.ready: tests/awx/requirements.txt
+build/venv/eda/.ready: tests/eda/requirements.txt
 
 sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
 	$(call copy_to,$(TREE))

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, LoginRefused, RestError, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
-from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, NotFound, Row, Table, equals, instance_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._table import FieldsMissing, Listing, NotFound, Row, Table, equals, instance_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import seconds_of, stamp_of
 
 CLEANUP_JOB = "Execute Clone Cleanup Script: Execute Cleanup Scripts Sequentially"
@@ -105,6 +105,16 @@ class Found(t.NamedTuple):
     sys_id: str
 
 
+class Seen(t.NamedTuple):
+    """A clone in a list."""
+
+    found: Found
+    number: str
+    state: str
+    scheduled: t.Optional[str]
+    completed: t.Optional[str]
+
+
 def fold(state: str) -> str:
     return re.sub(r"[ _-]", "", state).lower()
 
@@ -117,6 +127,11 @@ def iso(stamp: str) -> t.Optional[str]:
     """Return a time of the Table API, which is UTC, in ISO 8601."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)", stamp.strip())
     return "{}T{}Z".format(*match.groups()) if match else None
+
+
+def _to(targets: t.Iterable[str]) -> str:
+    """Return the query for the clones to these records of instances."""
+    return "target_instanceIN" + ",".join(sorted(targets))
 
 
 # Looking
@@ -142,9 +157,9 @@ class Clones:
         targets = self._instances(target) if target else {}
         found, self.candidates, unreadable = [], [], []
         for table in self.tables:
-            query = equals(**{table.number: number}) if number else "target_instanceIN" + ",".join(sorted(targets))
+            query = equals(**{table.number: number}) if number else _to(targets)
             try:
-                rows = Table(self.source, table.name).list(query, [table.number, "state", "target_instance"], ["scheduled", "started"]).rows
+                rows = self._list(table, query).rows
             except (StatusError, FieldsMissing) as error:
                 if isinstance(error, StatusError) and error.transient:
                     raise
@@ -167,9 +182,7 @@ class Clones:
                 candidates=self.candidates,
             )
         if len(unreadable) == len(self.tables):
-            raise NoClone(
-                self.source.name, "no table of clones can be read: {}".format(" ".join(unreadable)), "The account needs clone_admin."
-            )
+            raise self._no_table(unreadable)
         way_out = "Correct the number." if number else "Request it first, or correct the name of the target."
         if self.candidates and not number:
             way_out = "Request it first. Those that ended are in candidates; one of them can be named by its number."
@@ -179,6 +192,39 @@ class Clones:
             " ".join([way_out, *unreadable]),
             candidates=self.candidates,
         )
+
+    def all_to(self, target: str) -> t.Tuple[t.List[Seen], t.Dict[str, str]]:
+        """Return every clone to that target, ended or not, and by table why not all that it holds was seen.
+
+        Raises:
+            NoClone: the target is no instance that the source knows, or no table of clones can be read.
+        """
+        query = _to(self._instances(target))
+        found, blind, unreadable = [], {}, []  # type: t.List[Seen], t.Dict[str, str], t.List[str]
+        for table in self.tables:
+            try:
+                listing = self._list(table, query)
+            except (StatusError, FieldsMissing) as error:
+                if isinstance(error, StatusError) and error.transient:
+                    raise
+                unreadable.append(str(error))
+                blind[table.name] = str(error)
+                continue
+            if listing.hidden:
+                blind[table.name] = "{} of its clones are hidden by access rules.".format(listing.hidden)
+            for row in listing.rows:
+                times = [iso(row.get(name, "")) for name in ("scheduled", "completed")]
+                found.append(Seen(Found(table, row["sys_id"]), row[table.number], row["state"], *times))
+        if len(unreadable) == len(self.tables):
+            raise self._no_table(unreadable)
+        return found, blind
+
+    def _list(self, table: CloneTable, query: str) -> Listing:
+        fields = [table.number, "state", "target_instance"]
+        return Table(self.source, table.name).list(query, fields, ["scheduled", "started", "completed"])
+
+    def _no_table(self, unreadable: t.Sequence[str]) -> NoClone:
+        return NoClone(self.source.name, "no table of clones can be read: {}".format(" ".join(unreadable)), "The account needs clone_admin.")
 
     def _instances(self, name: str) -> t.Dict[str, Row]:
         rows = Table(self.source, "instance").list("", ["instance_name"]).rows

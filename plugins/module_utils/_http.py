@@ -65,6 +65,10 @@ class NotTheApi(RestError):
         self.transient = transient
 
 
+class Hibernating(NotTheApi):
+    """The page of an instance that sleeps. Asking again does not wake it, a person does."""
+
+
 class LoginRefused(RestError):
     """401, or no token."""
 
@@ -97,7 +101,7 @@ class Answer(t.NamedTuple):
         kind = self.headers.get("Content-Type", "")
         if "json" not in kind.lower():
             if HIBERNATION_MARK in self.body:
-                raise NotTheApi(thing, "the instance hibernates.", "Wake it up in the developer portal.", transient=False)
+                raise Hibernating(thing, "the instance hibernates.", "Wake it up in the developer portal.", transient=False)
             raise NotTheApi(
                 thing,
                 "the answer ({}, {}) is a page instead of JSON.".format(self.status, kind.split(";")[0] or "no content type"),

@@ -92,11 +92,11 @@ def test_the_artifact_is_small_and_holds_nothing_of_the_workshop(artifact):
     with tarfile.open(artifact) as content:
         names = [member.name for member in content.getmembers()]
     workshop = r"\.(?!ansible-lint$)|build/|collections/|extensions/molecule|Makefile|pyproject|.*__pycache__|.*\.(pyc|gz)$"
-    tests = "lab|e2e|bench|browser|guard|integration|release|output"
+    tests = "lab|e2e|eda|bench|browser|guard|integration|release|output"
     assert [name for name in names if re.match(rf"{workshop}|tests/({tests})", name)] == []
     assert {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "meta/runtime.yml", "requirements.txt"} <= set(names)
     # What users call or read is all there.
-    for folder in ("plugins", "roles", "playbooks", "docs/docsite", "examples", "changelogs", "meta"):
+    for folder in ("plugins", "roles", "playbooks", "extensions/eda", "docs/docsite", "examples", "changelogs", "meta"):
         there = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         assert there - set(names) == set()
 
@@ -131,10 +131,11 @@ def test_every_name_that_the_documentation_uses_exists():
     known = {name.rpartition(".")[2] for kind in ("modules", "filter", "inventory") for name in plugins(kind)}
     known |= {name.rpartition(".")[2] for name in roles() + playbooks()}
     known |= {path.stem for path in (ROOT / "plugins" / "doc_fragments").glob("*.py")}
+    known |= {path.stem for pattern in ("rulebooks/*.yml", "plugins/event_source/*.py") for path in (ROOT / "extensions" / "eda").glob(pattern)}
     known |= set(yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"])
     known |= {"docsite", "plugins", "git"}
     documents = list(ROOT.glob("*.md"))
-    for folder in ("docs", "roles", "plugins", "playbooks", "examples"):
+    for folder in ("docs", "roles", "plugins", "playbooks", "extensions/eda", "examples"):
         documents += (ROOT / folder).rglob("*")
     unknown = set()
     for path in (path for path in documents if path.is_file() and path.suffix in (".md", ".rst", ".yml", ".py", ".j2")):
