@@ -7,6 +7,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -96,7 +97,7 @@ def test_the_artifact_is_small_and_holds_nothing_of_the_workshop(artifact):
     assert [name for name in names if re.match(rf"{workshop}|tests/({tests})", name)] == []
     assert {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "meta/runtime.yml", "requirements.txt"} <= set(names)
     # What users call or read is all there.
-    for folder in ("plugins", "roles", "playbooks", "extensions/eda", "docs/docsite", "examples", "changelogs", "meta"):
+    for folder in ("plugins", "roles", "playbooks", "extensions/eda", "extensions/patterns", "docs/docsite", "examples", "changelogs", "meta"):
         there = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         assert there - set(names) == set()
 
@@ -126,6 +127,18 @@ def test_the_example_project_is_understood_with_the_installed_collection(use, in
     assert "playbook: clone_with_tokenization.yml" in done.stdout and "Could not match supplied host pattern" not in done.stdout + done.stderr
 
 
+def test_a_project_for_an_automation_platform_is_understood(use, installed, tmp_path):
+    """The example project with the playbooks of the pattern beside its ansible.cfg, as the pattern's README asks for."""
+    collection = installed / "ansible_collections" / "edge_encryption" / "clone"
+    shutil.copytree(collection / "examples" / "project", tmp_path, dirs_exist_ok=True)
+    thin = sorted(path for path in (collection / "extensions" / "patterns").glob("*/playbooks/*.yml") if not path.name.endswith(".meta.yml"))
+    assert [path.stem for path in thin] == sorted(name.rpartition(".")[2] for name in playbooks())
+    for path in thin:
+        shutil.copy(path, tmp_path)
+    done = use("env", "-C", tmp_path, "ansible-playbook", "--syntax-check", *[path.name for path in thin])
+    assert [line for line in done.stdout.splitlines() if line] == [f"playbook: {path.name}" for path in thin], done.stdout
+
+
 def test_every_name_that_the_documentation_uses_exists():
     """Modules, filters, roles, playbooks, guides and the parts of the documentation that plugins share."""
     known = {name.rpartition(".")[2] for kind in ("modules", "filter", "inventory") for name in plugins(kind)}
@@ -135,7 +148,7 @@ def test_every_name_that_the_documentation_uses_exists():
     known |= set(yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"])
     known |= {"docsite", "plugins", "git"}
     documents = list(ROOT.glob("*.md"))
-    for folder in ("docs", "roles", "plugins", "playbooks", "extensions/eda", "examples"):
+    for folder in ("docs", "roles", "plugins", "playbooks", "extensions/eda", "extensions/patterns", "examples"):
         documents += (ROOT / folder).rglob("*")
     unknown = set()
     for path in (path for path in documents if path.is_file() and path.suffix in (".md", ".rst", ".yml", ".py", ".j2")):
