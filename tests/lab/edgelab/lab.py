@@ -165,10 +165,12 @@ class Lab:
     def _instance_config(self, side: str) -> Info:
         cert, key = self.authority.server("server")
         peers = {
-            self.instances[other]: {"url": self._url(f"instance_{other}"), "control_url": self._control(f"instance_control_{other}"),
-                               "dir": str(self.folder / "instances" / other), "production": other == "source"}
+            self.instances[other]: {
+                "url": self._url(f"instance_{other}"), "control_url": self._control(f"instance_control_{other}"),
+                "dir": str(self.folder / "instances" / other), "production": other == "source",
+            }
             for other in SIDES if other != side
-        }
+        }  # fmt: skip
         return {
             "name": self.instances[side], "production": side == "source", "host": self.site.address, "port": self._port(f"instance_{side}"),
             "control_port": self._port(f"instance_control_{side}"), "tls_cert": str(cert), "tls_key": str(key), "ca": str(self.authority.ca),
