@@ -157,7 +157,8 @@ class CloneWatch(Watch):
         return self._local() + (self.clones.source.clock_skew or 0)
 
     def _is_young(self, stamp: t.Optional[str]) -> bool:
-        return stamp is not None and self._now() - seconds_of(stamp) <= self.repeat_for
+        # Stamps are rounded, so what has just happened can lie ahead.
+        return stamp is not None and max(0.0, self._now() - seconds_of(stamp)) < self.repeat_for
 
 
 def _key(seen: Seen) -> str:
