@@ -7,7 +7,6 @@
 """The clones to a target as events: each change of a state once, and the moment at which its proxies must go down."""
 
 import re
-import time
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import Clones, Seen, fold, phase_of
@@ -40,18 +39,15 @@ class CloneWatch(Watch):
         stop_lead: seconds before its start at which the target proxies must be down.
         notice: seconds before that moment at which it is told.
         repeat_for: seconds for which the last event of a clone that has ended is told again after a restart.
-        now: the clock of this machine.
     """
 
-    def __init__(
-        self, clones: Clones, target: str, stop_lead: float, notice: float, repeat_for: float, now: t.Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, clones: Clones, target: str, stop_lead: float, notice: float, repeat_for: float) -> None:
+        super().__init__(clones.source)
         self.clones = clones
         self.target = target
         self.stop_lead = stop_lead
         self.notice = notice
         self.repeat_for = repeat_for
-        self._local = now
         self._repeated = False  # whether the last event of each clone was told since the start
 
     # -- what changed ------------------------------------------------------------------------------------------
@@ -110,7 +106,7 @@ class CloneWatch(Watch):
 
     def seconds_left(self) -> t.Optional[float]:
         moments = [self._moment(entry) for entry in (self.memory or {}).values() if self._is_armed(entry)]
-        return min(moments) - self._now() if moments else None
+        return min(moments) - self.now() if moments else None
 
     def _due(self, key: str, entry: Entry) -> t.List[Step]:
         """Tell that the target proxies must go down; once, and again if it was put off meanwhile. What is known is enough, if the source does not answer."""
@@ -121,7 +117,7 @@ class CloneWatch(Watch):
         return [Step(key, new, new["event"])]
 
     def _is_due(self, entry: Entry) -> bool:
-        return entry["happened"] == "started" or (entry["happened"] == "scheduled" and self._now() >= self._moment(entry))
+        return entry["happened"] == "started" or (entry["happened"] == "scheduled" and self.now() >= self._moment(entry))
 
     def _is_armed(self, entry: Entry) -> bool:
         return entry["happened"] == "scheduled" and not entry["due_told"]
@@ -132,7 +128,7 @@ class CloneWatch(Watch):
     # -- events ------------------------------------------------------------------------------------------------
 
     def _event(self, happened: str, clone: Clone, entry: Entry, previous: t.Optional[t.Dict[str, t.Any]], known: bool) -> Event:
-        now, stop = self._now(), seconds_of(clone["scheduled"]) - self.stop_lead if clone["scheduled"] else None
+        now, stop = self.now(), seconds_of(clone["scheduled"]) - self.stop_lead if clone["scheduled"] else None
         if stop is None and clone["started"]:
             stop = seconds_of(clone["started"]) - self.stop_lead
         due = happened != "gone" and self._is_due(entry)
@@ -152,13 +148,9 @@ class CloneWatch(Watch):
             "clone": clone,
         }
 
-    def _now(self) -> float:
-        """Return the time by the clock of the source, which starts the clone."""
-        return self._local() + (self.clones.source.clock_skew or 0)
-
     def _is_young(self, stamp: t.Optional[str]) -> bool:
         # Stamps are rounded, so what has just happened can lie ahead.
-        return stamp is not None and max(0.0, self._now() - seconds_of(stamp)) < self.repeat_for
+        return stamp is not None and max(0.0, self.now() - seconds_of(stamp)) < self.repeat_for
 
 
 def _key(seen: Seen) -> str:

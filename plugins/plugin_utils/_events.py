@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import time
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -48,10 +49,21 @@ class Step(t.NamedTuple):
 
 
 class Watch:
-    """Something that changes. C(memory) is what was told of it, None before the first look of all; C(notes) is what the last look could not see."""
+    """Something that changes. C(memory) is what was told of it, None before the first look of all; C(notes) is what the last look could not see.
+
+    Args:
+        client: of the instance that is asked.
+    """
 
     memory = None  # type: t.Optional[Memory]
     notes = ()  # type: t.Sequence[str]
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def now(self) -> float:
+        """Return the time by the clock of the instance, which starts clones and writes down when it heard of a proxy."""
+        return time.time() + (self.client.clock_skew or 0)
 
     def look(self) -> t.List[Step]:
         """Ask, and return what is new. Changes nothing here, so that it can be asked again after a failure."""

@@ -6,7 +6,6 @@
 
 """The proxies that an instance knows as events: which one it hears of no more, or again, and whose status changed."""
 
-import time
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
@@ -23,13 +22,12 @@ class ProxyWatch(Watch):
     Args:
         records: the proxy records of the instance.
         silent_after: seconds after its last response at which a proxy counts as not heard of; 0 goes by its field C(online) alone.
-        now: the clock of this machine.
     """
 
-    def __init__(self, records: ProxyRecords, silent_after: float, now: t.Callable[[], float] = time.time) -> None:
+    def __init__(self, records: ProxyRecords, silent_after: float) -> None:
+        super().__init__(records.table.client)
         self.records = records
         self.silent_after = silent_after
-        self._local = now
 
     def look(self) -> t.List[Step]:
         steps = []  # type: t.List[Step]
@@ -53,7 +51,7 @@ class ProxyWatch(Watch):
             raise EdgeError(
                 "proxy " + record["name"], "its record does not say whether the instance hears of it.", "Set field_names.online, or silent_after."
             )
-        if self.silent_after and record.get("last_response_on") and self._now() - seconds_of(record["last_response_on"]) > self.silent_after:
+        if self.silent_after and record.get("last_response_on") and self.now() - seconds_of(record["last_response_on"]) > self.silent_after:
             return False
         return record.get("online", "true").lower() in ("true", "1")
 
@@ -72,15 +70,11 @@ class ProxyWatch(Watch):
         return {
             "id": "{0}/{1}/{2}/{3}".format(proxy["name"], happened, proxy["status"], proxy["last_response_on"]),
             "happened": happened,
-            "seen": stamp_of(self._now()),
-            "instance": self.records.table.client.url,
+            "seen": stamp_of(self.now()),
+            "instance": self.client.url,
             "previous": previous,
             "proxy": proxy,
         }
-
-    def _now(self) -> float:
-        """Return the time by the clock of the instance, which writes down when it heard of a proxy."""
-        return self._local() + (self.records.table.client.clock_skew or 0)
 
 
 def _lasting(entry: Entry) -> t.Dict[str, t.Any]:
