@@ -104,8 +104,7 @@ def test_it_refuses_what_could_lose_tokens_or_leak_clear_text(shared: Bench) -> 
     shared.command(state="refused")
     journal.open("CLN0000001", "test:1:1")
     assert "acmetest/CLN0000001 is not finished" in red(shared.play(PLAYBOOK, state="refused"))
-    assert "edge_out_of_service_tasks" in red(shared.play(PLAYBOOK, state="unkept", edge_out_of_service_tasks=None, edge_in_service_tasks=None,
-                                                          edge_users_kept_away=False))  # fmt: skip
+    assert "edge_out_of_service_tasks" in red(shared.play(PLAYBOOK, state="unkept", edge_out_of_service_tasks=None, edge_in_service_tasks=""))
     assert "edge_target_2, edge_target_3 would be left out" in red(shared.play(PLAYBOOK, "--limit", "runner,edge_target_1", state="limited"))
     assert shared.world() == before
 

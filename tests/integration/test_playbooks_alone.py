@@ -87,6 +87,17 @@ def test_a_run_goes_on_with_the_proxies_that_it_was_begun_with(site, target, beg
     assert (done.returncode != 0) == refused == (not fine), done.output
 
 
+@pytest.mark.parametrize("playbook", ["clone_with_tokenization", "roll_back_clone", "rotate_key", "resign_rules"])
+def test_nothing_is_done_without_the_runner_that_looks_first(site, playbook):
+    site.begin(*BEGUN)
+    done = site.play(
+        "edge_encryption.clone." + playbook, "--limit", "edge_target_proxies", "-e", "edge_clone_number=C1", "-e", "edge_confirm_target=acmetest",
+        edge_old_key_aliases=["old"], edge_users_kept_away=True,
+    )  # fmt: skip
+    assert done.returncode != 0 and changes(done) == 0, done.output
+    assert "runner, the host of edge_runner, takes no part" in done.output, done.output
+
+
 @pytest.fixture
 def steps(site):
     """Return a function that takes steps and t99 of a run, with nothing to do in them, and returns what became of the run."""
@@ -194,6 +205,18 @@ def test_clones_are_cleaned_up_once_the_target_is_confirmed(leftovers):
     done = leftovers.clean_up("-e", "edge_confirm_target=acmetest", edge_keep_for=0)
     assert done.returncode == 0 and leftovers.files() == set(leftovers.kept), (leftovers.files() ^ set(leftovers.kept), done.output)
     assert not (leftovers.folder / "state" / "journal").exists() and not (leftovers.home / "before_clone").exists()
+
+
+@pytest.mark.parametrize("playbook", ["clean_up_clone", "prune_clone"])
+def test_copies_of_keys_stay_as_long_as_nobody_has_looked_who_needs_them(leftovers, playbook):
+    leftovers.begin("edge_target_1")
+    before = leftovers.files()
+    done = leftovers.play(
+        "edge_encryption.clone." + playbook, "--limit", "edge_target_proxies", "-e", "edge_clone_number=C1", "-e", "edge_confirm_target=acmetest",
+        target=("edge_target_1",), edge_keep_for=0,
+    )  # fmt: skip
+    assert done.returncode != 0 and leftovers.files() == before, done.output
+    assert "runner, the host of edge_runner, takes no part" in done.output, done.output
 
 
 @pytest.mark.long
