@@ -10,6 +10,7 @@ VENV        := .venv
 BIN         := $(VENV)/bin
 NAMESPACE   := build/collections/ansible_collections/edge_encryption
 LAB         := $(BIN)/python -m edgelab.lab
+SANITY_PYTHON ?= 3.11
 TREE        := build/sanity/ansible_collections/edge_encryption/clone
 DOCS        := build/docs.work
 DOCS_TREE   := $(DOCS)/ansible_collections/edge_encryption/clone
@@ -18,7 +19,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo demo-hosts test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign lint sanity docs release-check lab-up lab-down lab-status lab-hosts-up lab-hosts-down lab-hosts-status hosts-packages clean
+.PHONY: help setup demo demo-hosts test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign bench-hosts matrix lint sanity sanity-tests docs release-check lab-up lab-down lab-status lab-hosts-up lab-hosts-down lab-hosts-status hosts-packages clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -75,7 +76,7 @@ soak-clone: setup ## whole clones whose controller is killed at random instants 
 	@SOAK_ROUNDS=$(or $(ROUNDS),8) SOAK_SEED=$(or $(SEED),$$RANDOM) SOAK_REPORT=build/soak/clone.json $(BIN)/python -m pytest -s tests/e2e/test_clone_soak.py
 	@cat build/soak/clone.json
 
-bench: bench-token-db bench-resign ## all benchmarks
+bench: bench-token-db bench-resign bench-hosts ## all benchmarks
 
 bench-token-db: setup ## the token database engine against mysql_db and mydumper, on 1 and 5 million rows; about an hour
 	@tests/install-debian-packages tests/bench/debian-packages.txt
@@ -83,6 +84,9 @@ bench-token-db: setup ## the token database engine against mysql_db and mydumper
 
 bench-resign: setup ## re-signing 1,000 records at 50 ms round trip, against a playbook loop and the bound; about two minutes
 	@PYTHONPATH=build/collections:tests/lab $(BIN)/python -m ansible_collections.edge_encryption.clone.tests.bench.resign $(ARGUMENTS)
+
+bench-hosts: setup ## stop, configure and start 2, 8 and 32 proxies, against a playbook by hand, and what a whole clone costs; the report is build/bench/hosts.json
+	@PYTHONPATH=build/collections:tests/lab $(BIN)/python -m ansible_collections.edge_encryption.clone.tests.bench.hosts $(ARGUMENTS)
 
 lint: setup ## ruff, mypy, ansible-lint with the production profile
 	$(BIN)/ruff check .
@@ -106,11 +110,16 @@ build/venv/release/.ready: tests/release/requirements.txt
 build/venv/awx/.ready: tests/awx/requirements.txt
 build/venv/eda/.ready: tests/eda/requirements.txt
 
-sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
+sanity: setup sanity-tests ## ansible-test sanity, on a copy that lies where it wants it
+
+sanity-tests:
 	$(call copy_to,$(TREE))
 	@git -C $(TREE) init --quiet  # ansible-test asks git which files there are
 	@tests/sanity/prepare
-	cd $(TREE) && ansible-test sanity --python 3.11 --color no
+	cd $(TREE) && ansible-test sanity --python $(SANITY_PYTHON) --color no
+
+matrix: setup ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
+	@$(BIN)/python tests/matrix/run.py $(if $(CORE),--core $(CORE)) $(if $(PART),--part $(PART))
 
 docs: build/venv/docs/.ready ## the documentation as a site in build/docs; any warning fails
 	@rm -rf $(DOCS) build/docs

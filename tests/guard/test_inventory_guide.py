@@ -50,13 +50,9 @@ def expressions(value):
         yield value
 
 
-# The role has the variables that the playbooks share.
-PLAYBOOKS = sorted([*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles" / "inventory").rglob("vars/*.yml")])
-
-
 def read_by_playbooks():
     found = set()
-    for path in PLAYBOOKS:
+    for path in (ROOT / "playbooks").rglob("*.yml"):
         for text in expressions(yaml.safe_load(path.read_text())):
             inside = " ".join(re.findall(r"(?s)\{[{%](.*?)[%}]\}", text))
             found |= set(re.findall(r"\bedge_[a-z_]+\b", without_names(inside)))
@@ -71,8 +67,7 @@ def test_every_variable_that_a_playbook_reads_is_in_the_guide_and_no_other():
 
 def test_every_variable_that_a_message_or_an_example_names_is_in_the_guide():
     own = {path.stem for path in (ROOT / "plugins").glob("*/*.py")}  # modules and the like
-    named = words("playbooks/**/*.yml", "roles/inventory/vars/*.yml", "roles/*/tasks/*.yml", "roles/*/templates/*", "examples/**/*.yml")
-    assert named - own - ACCOUNTS - set(listed()) == set()
+    assert words("playbooks/**/*.yml", "roles/*/tasks/*.yml", "roles/*/templates/*", "examples/**/*.yml") - own - ACCOUNTS - set(listed()) == set()
     for path in (ROOT / "examples").rglob("*.yml"):  # in comments, too
         named = set(re.findall(r"(?m)^#? ?(edge_[a-z_]+):", path.read_text()))
         assert named - GROUPS - set(listed()) == set(), path
@@ -80,7 +75,7 @@ def test_every_variable_that_a_message_or_an_example_names_is_in_the_guide():
 
 def test_a_role_reads_no_variable_of_the_inventory():
     """What the playbooks hand to it is all that it knows."""
-    for path in set((ROOT / "roles").rglob("*.yml")) - set(PLAYBOOKS):
+    for path in (ROOT / "roles").rglob("*.yml"):
         for text in expressions(yaml.safe_load(path.read_text())):
             inside = " ".join(re.findall(r"(?s)\{[{%](.*?)[%}]\}", text))
             inside = re.sub(r"'[^']*'", "", without_names(inside))
@@ -88,7 +83,7 @@ def test_a_role_reads_no_variable_of_the_inventory():
 
 
 def test_the_guide_names_the_defaults_of_the_playbooks():
-    text = "".join(path.read_text() for path in PLAYBOOKS)
+    text = "".join(path.read_text() for path in (ROOT / "playbooks").rglob("*.yml"))
     literals = dict(re.findall(r"\b(edge_\w+) \| default\(('[^']*'|\d+|true|false|\[\]|\{\})(?:, true)?\)", text))
     assert len(literals) > 50
     for name, literal in literals.items():

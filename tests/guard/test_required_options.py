@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "edge_encryption.clone."
 WRAPPED = re.compile(r"'role': 'edge_encryption\.clone\.(\w+)', 'tasks_from': '(\w+)'")
-SHARED = set(yaml.safe_load((ROOT / "roles" / "inventory" / "vars" / "main.yml").read_text()))
+SHARED = set(yaml.safe_load((ROOT / "playbooks" / "timeline" / "vars" / "clone.yml").read_text()))
 
 
 def loaded(path):
@@ -69,7 +69,7 @@ SET = set().union(*(facts(loaded(path)) for path in [*PLAYBOOKS, *(ROOT / "roles
 def test_a_playbook_gives_each_role_what_it_requires(playbook):
     (path,) = [path for path in PLAYBOOKS if path.stem == playbook]
     for play in loaded(path):
-        given = set(play.get("vars") or {}) | (SHARED if play.get("roles") else set()) | SET
+        given = set(play.get("vars") or {}) | (SHARED if play.get("vars_files") else set()) | SET
         for role, entry, seen, task in calls(play.get("tasks"), given):
             assert required(role, entry) - seen == set(), (play["name"], task)
 

@@ -111,7 +111,7 @@ def steps(site):
         }
         current = {"ansible.builtin.set_fact": {"instance_clone_current": {"number": "C1"}}}
         timeline = ROOT / "build" / "collections" / "ansible_collections" / "edge_encryption" / "clone" / "playbooks" / "timeline"
-        play = {"hosts": "edge_runner", "gather_facts": False, "roles": ["edge_encryption.clone.inventory"], "tasks": [current, role]}
+        play = {"hosts": "edge_runner", "gather_facts": False, "vars_files": [str(timeline / "vars" / "clone.yml")], "tasks": [current, role]}
         end = {"ansible.builtin.import_playbook": str(timeline / "t99_report.yml")}
         (site.folder / "steps.yml").write_text(json.dumps([play, end]))
         done = site.play(str(site.folder / "steps.yml"), **variables)
