@@ -22,6 +22,11 @@ options:
         It holds when the log has been rotated since, unless the rotated file has been compressed or deleted.
       - Without it, lines count since the start of the running proxy, or in the last mebibyte of the log when it does not run.
     type: str
+  reference_time:
+    description:
+      - The time (UTC) that the clock of the host is compared with, such as V(2026-01-02T03:04:05Z). Give the time of the controller at the moment of the task.
+      - A time that cannot be read is an error.
+    type: str
 seealso:
   - module: edge_encryption.clone.proxy_service
 """
@@ -123,14 +128,21 @@ log_offset:
   returned: success
   type: str
   sample: "1835043:20480"
+clock_skew_s:
+  description: Seconds by which the clock of the host is ahead of O(reference_time); what Ansible needs to reach the host counts as well.
+  returned: success and with O(reference_time)
+  type: float
+  sample: 0.7
 """
 
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _service
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import seconds_of
 
 
 def main() -> None:
@@ -144,6 +156,7 @@ def main() -> None:
             port=dict(type="int"),
             log_file=dict(type="path", default="logs/edgeencryption.log"),
             since_offset=dict(type="str"),
+            reference_time=dict(type="str"),
         ),
         supports_check_mode=True,
     )
@@ -154,6 +167,9 @@ def main() -> None:
 
 
 def run(params: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    compared = {}
+    if params["reference_time"]:
+        compared["clock_skew_s"] = round(time.time() - seconds_of(params["reference_time"]), 1)
     service = _service.Service(_service.locate(params))
     findings = service.findings(service.find(), params["since_offset"])
     return dict(
@@ -164,6 +180,7 @@ def run(params: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         validation=findings.validation,
         log_tail=service.log_tail(),
         log_offset=service.log_offset,
+        **compared
     )
 
 

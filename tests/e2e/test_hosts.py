@@ -213,6 +213,19 @@ def test_a_hold_that_is_not_possible_changes_nothing_and_says_what_is_missing(be
     assert module(bench, host.name, "proxy_service_info")["can_hold"]
 
 
+def test_proxies_are_restarted_one_after_the_other_and_users_notice_nothing(bench: Bench, keeper: Lab) -> None:
+    def pids() -> t.List[str]:
+        return [keeper.site.hosts[name].run("systemctl", "show", "--property=MainPID", "--value", UNIT).strip() for name in TARGETS]
+
+    before = pids()
+    demo_data.start_traffic(bench.lab)
+    run = bench.play("edge_encryption.clone.restart_proxies")
+    users = demo_data.stop_traffic(bench.lab)
+    assert run.returncode == 0, run.output[-5000:]
+    assert users["sent"] == users["ok"] > 10, users
+    assert "0" not in pids() and not set(before) & set(pids())
+
+
 # -- runs
 
 

@@ -5,6 +5,7 @@
 """A host that becomes unreachable while a run is under way. Ansible then goes on with the plays of other hosts, and the run must not."""
 
 import json
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_a_run_stops_in_the_step_in_which_the_only_target_proxy_is_lost(small: B
     network.mend()
     done = small.run(*number)
     assert done.returncode == 0 and done.report and done.report["result"] == "green", done.output[-3000:]
+
+
+def test_a_run_stops_where_a_disk_is_full_and_goes_on_once_there_is_room(small: Bench) -> None:
+    """On the target proxy's host, in t30, before the proxy goes down."""
+    small.schedule()
+    kept = Path(small.lab["proxies"]["target"][0]["home"], "before_clone")
+    kept.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(kept)], check=True)
+    try:
+        run = small.run()
+    finally:
+        subprocess.run(["umount", str(kept)], check=True)
+    assert run.returncode != 0 and "t30_clone_start failed" in run.output and f"{NAME}: " in run.message, run.output[-3000:]
+    assert "No space left on device" in run.message and str(kept) in run.output, run.message
+    assert journaled(small)[-1] == ("t30_clone_start", "failed")
+    done = small.run("-e", f"edge_clone_number={small.number}")
+    assert done.returncode == 0 and done.report and done.report["result"] == "green", done.output[-3000:]
+    assert len([path for path in kept.rglob("*") if path.is_file()]) >= 2
 
 
 def test_a_run_does_not_begin_without_a_proxy_that_cannot_be_reached(small: Bench) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import http.server
 import socket
 import ssl
+import sys
 import threading
 import typing as t
 
@@ -191,6 +192,14 @@ def newer_source(bench: Bench) -> t.Iterator[Row]:
     bench.control("source", "POST", "/raw/sys_properties", {"rows": [row]})
 
 
+@contextlib.contextmanager
+def host_two_hours_behind(bench: Bench) -> t.Iterator[Row]:
+    wrapper = bench.folder / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec faketime -f -2h {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    yield {"ansible_python_interpreter": "{{ '" + str(wrapper) + "' if inventory_hostname == 'edge_target_2' else ansible_playbook_python }}"}
+
+
 CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "unknown target": (given(edge_target_name="acmedev", edge_confirm_target="acmedev"), ["acmedev", "it knows acmeprod, acmetest", "Correct the name"]),
     "target is the source": (
@@ -226,6 +235,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "target account may not create": (revoked("target", "CREATE", r"`edgeencryption\_%`.*"), ["GRANT CREATE", "edge_clone_write"]),
     "proxy that serves the source": (proxy_of_the_source, ["edge_target_3 of edge_target_proxies serves the instance 127.0.0.1:", "Correct the inventory"]),
     "proxy that the target does not know": (unknown_proxy, ["Only in the inventory: edge_target_3", "authenticate it"]),
+    "host of a proxy whose clock is wrong": (host_two_hours_behind, ["clock of edge_target_2", "differ by -7", "Correct the clock", "edge_max_clock_skew"]),
     "proxy that is online and not in the inventory": (forgotten_proxy, ["not in the inventory: edge_target_3", "add it to edge_target_proxies"]),
     "recreated signatures with a clone that leaves nothing out": (
         given(edge_signature_option="recreated"),

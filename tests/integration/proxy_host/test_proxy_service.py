@@ -302,6 +302,13 @@ def test_info_of_a_stopped_proxy(run_module, home):
     assert found["log_tail"] == [] and not found["changed"]
 
 
+def test_the_clock_of_the_host_is_compared(run_module, home):
+    behind = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7200))
+    assert -7202 < info(run_module, home, reference_time=behind)["clock_skew_s"] <= -7199
+    assert "clock_skew_s" not in info(run_module, home)
+    assert "the time 'noon': cannot be read." in info(run_module, home, reference_time="noon")["msg"]
+
+
 def test_unknown_port_is_told(run_module, home):
     (home.path / "conf" / "edgeencryption.properties").write_text("# edgeencryption.proxy.https.port = 443\n")
     assert "no usable port" in info(run_module, home)["msg"]
