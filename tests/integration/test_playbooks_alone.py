@@ -203,7 +203,8 @@ def test_clones_are_cleaned_up_once_the_target_is_confirmed(leftovers):
     assert tried.returncode == 0 and changes(tried) > 0 and leftovers.files() == before, tried.output
 
     done = leftovers.clean_up("-e", "edge_confirm_target=acmetest", edge_keep_for=0)
-    assert done.returncode == 0 and leftovers.files() == set(leftovers.kept), (leftovers.files() ^ set(leftovers.kept), done.output)
+    assert done.returncode == 0, done.output
+    assert leftovers.files() == set(leftovers.kept), leftovers.files() ^ set(leftovers.kept)
     assert not (leftovers.folder / "state" / "journal").exists() and not (leftovers.home / "before_clone").exists()
 
 
@@ -217,6 +218,19 @@ def test_copies_of_keys_stay_as_long_as_nobody_has_looked_who_needs_them(leftove
     )  # fmt: skip
     assert done.returncode != 0 and leftovers.files() == before, done.output
     assert "runner, the host of edge_runner, takes no part" in done.output, done.output
+
+
+@pytest.mark.long
+def test_journals_stay_until_every_proxy_is_cleaned_up(leftovers):
+    """The host of the proxy is lost after it was looked at; Ansible goes on to the runner."""
+    leftovers.end("green")
+    journal = Path(leftovers.journal.run("C1")["file"])
+    lost = "{{ 'ssh' if proxies_halves is defined and inventory_hostname != 'runner' else 'local' }}"
+    done = leftovers.clean_up("-e", "edge_confirm_target=acmetest", edge_keep_for=0, ansible_connection=lost, ansible_host="127.0.0.1", ansible_port=9)
+    assert done.returncode != 0 and journal.exists(), done.output
+    assert "edge_target_1 could not be reached, and what lies there is not removed" in done.output, done.output
+    done = leftovers.clean_up("-e", "edge_confirm_target=acmetest", edge_keep_for=0)
+    assert done.returncode == 0 and not journal.exists(), done.output
 
 
 @pytest.mark.long
