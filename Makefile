@@ -118,7 +118,7 @@ sanity-tests:
 	@tests/sanity/prepare
 	cd $(TREE) && ansible-test sanity --python $(SANITY_PYTHON) --color no
 
-matrix: setup ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
+matrix: setup hosts-packages ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
 	@$(BIN)/python tests/matrix/run.py $(if $(CORE),--core $(CORE)) $(if $(PART),--part $(PART))
 
 docs: build/venv/docs/.ready ## the documentation as a site in build/docs; any warning fails
