@@ -15,7 +15,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._table impor
 
 CONFIGURATIONS = "sys_encryption_configuration"
 # The documentation names what the form shows, not the columns.
-FIELDS = {"table": "table", "type": "type", "column": "column", "encryption_type": "encryption_type", "active": "active"}
+FIELDS = {"table": "table", "column": "column", "encryption_type": "encryption_type", "active": "active"}
 PATTERNS = "sys_encryption_pattern"
 TYPES = "sys_proxy_encryption_type"
 AUDIT = "sys_audit"

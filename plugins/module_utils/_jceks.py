@@ -20,7 +20,7 @@ import struct
 import time
 import typing as t
 
-from . import _der, _des, _files, _javaserial
+from . import _der, _des, _javaserial
 from ._errors import EdgeError
 
 # OpenJDK refuses more as well (KeyProtector.MAX_ITERATION_COUNT); 5,000,000 take some seconds here.
@@ -67,13 +67,8 @@ class _WrongPassword(Exception):
     pass
 
 
-def load(path: str, password: str, aliases: t.Optional[t.Collection[str]] = None) -> t.Dict[str, Entry]:
-    """Return the entries of the keystore at C(path) by alias; only those of C(aliases) when given (absent ones are left out)."""
-    return parse(_files.read(path, "keystore"), password, path, aliases)
-
-
 def parse(data: bytes, password: str, path: str, aliases: t.Optional[t.Collection[str]] = None) -> t.Dict[str, Entry]:
-    """Return the entries of a keystore that is at hand as bytes."""
+    """Return the entries of a keystore by alias; only those of C(aliases) when given (absent ones are left out)."""
     stored = read_stored(data, password, path)
     wanted = None if aliases is None else {normalize(alias) for alias in aliases}
     with _damage(path):

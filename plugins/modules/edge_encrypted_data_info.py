@@ -47,7 +47,7 @@ options:
     default: []
   configuration_fields:
     description:
-      - Columns of C(sys_encryption_configuration) that have another name than C(table), C(type), C(column), C(encryption_type) and C(active), as pairs of
+      - Columns of C(sys_encryption_configuration) that have another name than C(table), C(column), C(encryption_type) and C(active), as pairs of
         that name and the real one.
     type: dict
     default: {}

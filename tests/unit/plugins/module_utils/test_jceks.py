@@ -7,7 +7,6 @@
 import contextlib
 import datetime
 import hashlib
-import os
 import struct
 
 import pytest
@@ -216,11 +215,6 @@ def test_damaged_files(body):
 def test_noise_never_escapes_as_another_error(noise):
     with contextlib.suppress(KeystoreError):
         _jceks.parse(store(head(1) + struct.pack(">I", 3) + utf(b"a") + b"\0" * 8 + serial(noise)), "changeme", "f")
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(_jceks.EdgeError, match="the keystore does not exist"):
-        _jceks.load(os.path.join(str(tmp_path), "k"), "changeme")
 
 
 def test_base64():
