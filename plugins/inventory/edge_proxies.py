@@ -89,25 +89,24 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: /var/lib/edge_clone/inventory
 cache_timeout: 0
 
----
-# The instance and its account come from the environment: SN_HOST, SN_USERNAME, SN_PASSWORD
-plugin: edge_encryption.clone.edge_proxies
-group: edge_proxies
+# Another file. The instance and its account come from the environment: SN_HOST, SN_USERNAME, SN_PASSWORD
+# plugin: edge_encryption.clone.edge_proxies
+# group: edge_proxies
 
----
-# Inventory names are those of the hosts, which ssh reaches by another domain; a group a data centre and a status, without proxies that were retired
-plugin: edge_encryption.clone.edge_proxies
-group: edge_target_proxies
-only_authenticated: true
-hostname: edge_proxy.host
-compose:
-  ansible_host: edge_proxy.host | regex_replace('\.dmz\.example\.com$', '.mgmt.example.com')
-keyed_groups:
-  - prefix: status
-    key: edge_proxy.status
-groups:
-  frankfurt: edge_proxy.host is search('fra')
-strict: true
+# Another one. Inventory names are those of the hosts, which ssh reaches by another domain; a group a data centre and a status, without proxies that were
+# retired
+# plugin: edge_encryption.clone.edge_proxies
+# group: edge_target_proxies
+# only_authenticated: true
+# hostname: edge_proxy.host
+# compose:
+#   ansible_host: edge_proxy.host | regex_replace('\.dmz\.example\.com$', '.mgmt.example.com')
+# keyed_groups:
+#   - prefix: status
+#     key: edge_proxy.status
+# groups:
+#   frankfurt: edge_proxy.host is search('fra')
+# strict: true
 """
 
 import re

@@ -260,7 +260,7 @@ def test_the_main_job_over_ssh_is_green(bench: Bench, keeper: Lab, filled: t.Lis
     connections = set(re.findall(r"<([\d.]+)> ESTABLISH SSH CONNECTION FOR USER: (\w+)", run.output))
     assert connections == {(host.address, "deploy") for host in keeper.site.hosts.values()}
     assert set(re.findall(r"sudo -H -S -n +-u (\w+)", run.output)) == {"edge"}
-    again = bench.run("-e", f"edge_clone_number={bench.number}", state="ssh")
+    again = bench.run("-e", f"edge_clone_number={bench.number}", state="ssh", keep_report=True)
     assert again.returncode == 0 and again.changes == [], (again.changes, again.output[-3000:])
 
 

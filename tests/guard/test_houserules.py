@@ -106,6 +106,12 @@ def test_roles_and_playbooks_use_full_names_only():
         assert found == [], path
 
 
+def test_no_template_has_an_escaped_quotation_mark():
+    """ansible-core before 2.19 doubles the backslash in a text over several lines, and then the template cannot be read."""
+    for path in [*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").rglob("*.yml")]:
+        assert "\\'" not in path.read_text(), path
+
+
 def test_nothing_names_the_machine_that_it_was_made_on():
     found = [(str(path.relative_to(ROOT)), word) for path in tracked() if path != Path(__file__) and path.suffix not in (".png", ".jceks")
              for word in re.findall(r"/(?:work|root)/\w+|\.pyenv", path.read_text(errors="replace"))]

@@ -31,6 +31,7 @@ MAIN_JOB = "tests/e2e/test_good_run.py"
 ENTER = """
 set -e
 root=$1 tree=$2; shift 2
+mount --rbind "$root" "$root" # so that it is a mount point inside as well
 for place in /proc /dev /tmp /etc/ssl "$tree"; do
     [ -e "$place" ] || continue
     mkdir -p "$root$place"

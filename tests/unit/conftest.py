@@ -28,10 +28,12 @@ def run_module(monkeypatch, tmp_path):
 
     def run(name: str, args: t.Dict[str, t.Any], *, check: bool = False, diff: bool = False) -> ModuleResult:
         from ansible.module_utils import basic
-        from ansible.module_utils.common import warnings
+        from ansible.module_utils.common import parameters, warnings
 
         module = importlib.import_module("ansible_collections.edge_encryption.clone.plugins.modules." + name)
         params = dict(args, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp=str(tmp_path), _ansible_tmpdir=str(tmp_path))
+        if "inject_invocation" in parameters.PASS_VARS:  # without it, ansible-core 2.21 keeps the arguments to itself
+            params["_ansible_inject_invocation"] = True
         output = io.StringIO()
         with monkeypatch.context() as patch:
             patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": params}).encode())
