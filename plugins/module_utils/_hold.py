@@ -22,6 +22,9 @@ import typing as t
 
 from ._errors import EdgeError
 
+# Utils know no AnsibleModule, and its run_command has neither a timeout nor a session of its own.
+# pylint: disable=ansible-bad-function
+
 _MARK = b"# Held by edge_encryption.clone.proxy_service"
 _STUB = (
     b"#!/bin/sh\n" + _MARK + b"\n"

@@ -17,6 +17,9 @@ import typing as t
 from . import _files, _jceks
 from ._jceks import Entry, KeystoreError
 
+# Utils know no AnsibleModule, and its run_command has neither a timeout nor a session of its own.
+# pylint: disable=ansible-bad-function
+
 # keytool itself demands this of a keystore that it creates.
 MIN_PASSWORD = 6
 _TIMEOUT = 120

@@ -23,6 +23,9 @@ from ._errors import EdgeError
 from ._log import Findings, Log, Masker
 from ._process import Process
 
+# Utils know no AnsibleModule, and its run_command has neither a timeout nor a session of its own.
+# pylint: disable=ansible-bad-function
+
 PROPERTIES_FILE = "conf/edgeencryption.properties"
 _POLL = 0.2
 _TERM_GRACE = 10.0

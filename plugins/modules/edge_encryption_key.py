@@ -81,7 +81,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 key:
-  description: The key as in RV(edge_encryption.clone.edge_encryption_key_info#module:keys), empty when it is not in the list.
+  description: The key as in RV(edge_encryption.clone.edge_encryption_key_info#module:entries), empty when it is not in the list.
   returned: success
   type: dict
 listed:

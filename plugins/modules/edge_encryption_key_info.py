@@ -30,7 +30,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-keys:
+entries:
   description: Every key, by size and alias.
   returned: success
   type: list
@@ -90,7 +90,7 @@ def main():
         keys = EncryptionKeys(client_of(module.params["instance"]), module.params["key_fields"]).list()
     except EdgeError as error:
         module.fail_json(**error.to_result())
-    module.exit_json(changed=False, keys=keys)
+    module.exit_json(changed=False, entries=keys)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ EXAMPLES = r"""
     password: "{{ target_store_password }}"
     alias: aes256prod
     state: absent
-    keep: "{{ target_keys['keys'] | selectattr('default') | map(attribute='alias') | list }}"
+    keep: "{{ target_keys.entries | selectattr('default') | map(attribute='alias') | list }}"
 """
 
 RETURN = r"""

@@ -78,11 +78,11 @@ EXAMPLES = r"""
 
 - name: Nothing may be readable without a proxy
   ansible.builtin.assert:
-    that: values['values'] | selectattr('cipher_text_without_proxy', 'equalto', false) | length == 0
+    that: values.entries | selectattr('cipher_text_without_proxy', 'equalto', false) | length == 0
 """
 
 RETURN = r"""
-values:
+entries:
   description: One entry a record and field, or attachment.
   returned: success
   type: list
@@ -162,10 +162,10 @@ def main():
     if REQUESTS_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
     try:
-        values = run(module.params)
+        entries = run(module.params)
     except EdgeError as error:
         module.fail_json(**error.to_result())
-    module.exit_json(changed=False, values=values)
+    module.exit_json(changed=False, entries=entries)
 
 
 if __name__ == "__main__":

@@ -207,9 +207,9 @@ def test_values(sides, run):
     }
     result = run("edge_value_info", arguments)
     assert not result.failed, result
-    found = {entry["field"]: entry["cipher_text_without_proxy"] for entry in result["values"]}
+    found = {entry["field"]: entry["cipher_text_without_proxy"] for entry in result["entries"]}
     assert found == {"short_description": True, "u_tax_id": True, "number": False, "attachment/" + attachment["sys_id"]: True}
-    assert clear not in json.dumps(result) and "6789" not in json.dumps(result["values"])
+    assert clear not in json.dumps(result) and "6789" not in json.dumps(result["entries"])
 
 
 def test_a_canary_proves_keys_and_is_gone_again(sides, run):

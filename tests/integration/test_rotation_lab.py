@@ -89,7 +89,7 @@ def test_from_the_sources_keys_to_ones_own(rotating, run, request):
         assert not gone.failed and gone["changed"] and not gone["listed"], gone
         assert not run("edge_encryption_key", alias=alias, state="absent")["changed"]
     assert {sys_id: rotating.read(sys_id) for sys_id in written} == written
-    assert [key["alias"] for key in run("edge_encryption_key_info")["keys"]] == list(OWN)
+    assert [key["alias"] for key in run("edge_encryption_key_info")["entries"]] == list(OWN)
 
 
 @pytest.mark.long

@@ -31,6 +31,7 @@ class Authority:
                                   data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False)
             certificate = (_builder(name, name, key.public_key(), _now() + datetime.timedelta(days=365))
                            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).add_extension(usage, critical=True)
+                           .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                            .sign(key, hashes.SHA256()))
             _write_key(self._key_file, key)
             self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -45,6 +46,8 @@ class Authority:
             names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(address)) for address in self._addresses)])
             end = _now() + datetime.timedelta(days=-1 if expired else 90)
             certificate = (_builder(_name("localhost"), ca.subject, key.public_key(), end).add_extension(names, critical=False)
+                           # Python 3.13 and newer insist on it.
+                           .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)  # type: ignore[arg-type]
                            .sign(ca_key, hashes.SHA256()))  # type: ignore[arg-type]
             _write_key(key_file, key)
             cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -155,7 +155,7 @@ def test_edge_value_info(run_module, fake):  # noqa: F811
     arguments = {"instance": fake.instance, "proxy_url": fake.proxy_url, "salt": SALT}
     record = {"table": "incident", "sys_id": sys_id, "fields": ["description"]}
     result = run_module("edge_value_info", dict(arguments, records=[record]))
-    assert result["values"][0]["cipher_text_without_proxy"] is True
+    assert result["entries"][0]["cipher_text_without_proxy"] is True
     assert "top secret" not in json.dumps(result) and SALT not in json.dumps(result)
     assert run_module("edge_value_info", dict(arguments, records=[dict(record, query="x=1")])).failed
     assert run_module("edge_value_info", dict(arguments, records=[{"table": "incident", "fields": ["description"]}])).failed
