@@ -77,10 +77,10 @@ def good(shared: Bench) -> t.Iterator[Good]:
     bench.control("source", "DELETE", "/requests")
     with Watch(bench.proxies("target"), bench.secrets()) as watch:
         run = bench.run("-vvv")
+    assert run.returncode == 0, run.message + run.output[-5000:]
     done = ask("GET", traffic + "/stats")
     wait_until(lambda: ask("GET", traffic + "/stats")["ok"] > done["ok"] + 3)
     demo_data.stop_traffic(bench.lab)
-    assert run.returncode == 0, run.output[-5000:]
     yield Good(bench, canaries, before, planned, plan, changed_by_plan, run, watch, done)
 
 
