@@ -69,7 +69,11 @@ class Run(t.NamedTuple):
     def message(self) -> str:
         """What the run says last about its failure."""
         said = re.findall(r"^\[ERROR\]: (.*?)\n(?:Origin|fatal|failed):", self.output, re.DOTALL | re.MULTILINE)
-        return said[-1] if said else ""
+        if not said or "A 'failed_when' expression evaluated to 'True'" in said[-1]:
+            # ansible-core before 2.19 has no such line, and 2.21 has this in it; the message is in the result then, which is shown below.
+            results = re.findall(r"(?m)^fatal: \[.*?\]: FAILED! => (\{.*\})$", self.output)
+            return t.cast(str, json.loads(results[-1])["msg"]) if results else ""
+        return said[-1]
 
 
 class Bench:
