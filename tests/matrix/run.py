@@ -19,7 +19,8 @@ import sys
 import time
 import typing as t
 
-from edgelab.hosts.root import remove
+from edgelab.hosts.root import bootstrap
+from edgelab.processes import LabError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "matrix"
@@ -60,15 +61,17 @@ def run(command: t.Sequence[str], log: pathlib.Path, environment: t.Mapping[str,
     return done.stdout
 
 
-def debian(suite: str, log: pathlib.Path) -> pathlib.Path:
-    """Return the root file system of a Debian with all that the lab needs, made when there is none (about a minute, 1 GB)."""
-    root, packages = BUILD / suite, (HERE / "debian-packages.txt").read_text().split()
-    if not root.exists():
-        part = root.with_suffix(".part")
-        remove(part)
-        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite, str(part)], log, os.environ)
-        part.rename(root)
-    return root
+def debian(suite: str) -> pathlib.Path:
+    """Return the root file system of a Debian with all that the lab needs (about a minute, 1 GB).
+
+    Raises:
+        Failed: it cannot be made.
+    """
+    packages = (HERE / "debian-packages.txt").read_text().split()
+    try:
+        return bootstrap(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite], f"Debian's {suite}")
+    except LabError as error:
+        raise Failed(str(error)) from error
 
 
 class Row:
@@ -91,7 +94,7 @@ class Row:
         shutil.rmtree(self.venv, ignore_errors=True)
         wheels: t.Sequence[str] = ()
         if self.python in SUITE:
-            root = debian(SUITE[self.python], self.log)
+            root = debian(SUITE[self.python])
             self._enter = ("unshare", "--mount", "sh", "-c", ENTER, "enter", str(root), str(ROOT))
             # What reaches the package index is the pip of this machine.
             folder = BUILD / f"{self.name}.wheels"

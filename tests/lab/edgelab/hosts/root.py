@@ -43,23 +43,28 @@ def _hook(line: str) -> str:
 
 
 def build(say: t.Callable[[str], None] = print) -> Path:
-    """Return the root file system, made when there is none of this recipe yet (about a minute, 0.5 GB).
+    """Return the root file system of the hosts (about a minute, 0.5 GB); see bootstrap."""
+    return bootstrap(command(), "the hosts", say)
+
+
+def bootstrap(recipe: t.Sequence[str], owner: str, say: t.Callable[[str], None] = print) -> Path:
+    """Return the root file system that a command of mmdebstrap makes, made when there is none of this recipe yet.
 
     Raises:
         LabError: mmdebstrap failed.
     """
-    root = BUILT / f"root-{hashlib.sha256(' '.join(command()).encode()).hexdigest()[:12]}"
+    root = BUILT / f"root-{hashlib.sha256(' '.join(recipe).encode()).hexdigest()[:12]}"
     BUILT.mkdir(parents=True, exist_ok=True)
     with open(BUILT / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
-            say("making the root file system of the hosts, once, from Debian's packages")
+            say(f"making the root file system of {owner}, once, from Debian's packages")
             part = root.with_suffix(".part")
             remove(part)  # what an attempt that was broken off has left
-            done = subprocess.run([*command(), str(part)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            done = subprocess.run([*recipe, str(part)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if done.returncode:
                 remove(part)
-                raise LabError(f"mmdebstrap could not make the root file system of the hosts:\n{done.stderr[-2000:]}")
+                raise LabError(f"mmdebstrap could not make the root file system of {owner}:\n{done.stderr[-2000:]}")
             part.rename(root)
     return root
 
