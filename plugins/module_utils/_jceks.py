@@ -268,11 +268,15 @@ def _derive(salt: bytes, count: int, password: str, name: str) -> bytes:
 
 
 def _md5() -> t.Callable[[bytes], t.Any]:
-    """Return MD5; hosts in FIPS mode allow it only for other uses than security, such as reading an old format."""
+    """Return the fastest MD5 there is: a key takes 400,000 of them."""
+    with contextlib.suppress(ImportError):  # Red Hat builds Python without it
+        from _md5 import md5  # Python's own, for inputs this short three times as fast as OpenSSL's
+
+        return t.cast(t.Callable[[bytes], t.Any], md5)
     try:
         hashlib.md5(b"")
         return hashlib.md5
-    except ValueError:
+    except ValueError:  # FIPS mode allows it only for other uses than security, such as reading an old format
         return lambda data: hashlib.md5(data, usedforsecurity=False)
 
 

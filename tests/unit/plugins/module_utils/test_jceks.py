@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import hashlib
 import struct
+import sys
 
 import pytest
 from cryptography import x509
@@ -168,6 +169,21 @@ def test_too_many_iterations_are_refused_at_once():
 
 def test_entries_that_are_not_wanted_cost_nothing():
     assert _jceks.parse(store(head(1) + private_entry(2**30)), "changeme", "f", ["other"]) == {}
+
+
+@pytest.mark.parametrize("fips", [False, True], ids=["openssl", "openssl in FIPS mode"])
+def test_every_md5_opens_the_same_key(fips, monkeypatch):
+    expected = _jceks._derive(b"12345678", 3, "changeme", "f")
+    monkeypatch.setitem(sys.modules, "_md5", None)
+    openssl = hashlib.md5
+
+    def md5(data, usedforsecurity=True):
+        if fips and usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return openssl(data)
+
+    monkeypatch.setattr(hashlib, "md5", md5)
+    assert _jceks._derive(b"12345678", 3, "changeme", "f") == expected
 
 
 def test_unknown_protection_is_named():
