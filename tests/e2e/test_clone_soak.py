@@ -9,11 +9,13 @@ processes, requests, tables.
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
 import random
 import re
+import subprocess
 import time
 import typing as t
 
@@ -28,6 +30,8 @@ ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 REPORT = os.environ.get("SOAK_REPORT")
 KILLS = 5  # a clone, at most: one that is finished by then is not killed
+MAX_EVENTS = 14  # of the about 50 that a run journals, and MAX_SECONDS more: so kills come upon every step, however fast the machine
+MAX_SECONDS = 8
 MAX_INACTIVE = 4
 STARTS = KILLS + 1
 RULES = ("sys_encryption_rule", "sys_encryption_configuration")
@@ -94,21 +98,22 @@ class Clone:
         """Start the run, again perhaps, and say whether it ended green; otherwise it was killed."""
         self.starts += 1
         assert self.starts <= STARTS
-        process = self.bench.start("-e", f"edge_clone_number={self.bench.number}")
+        bench = self.bench
+        events = len(bench.journal()) + self.chance.randint(0, MAX_EVENTS)
+        seconds = self.chance.uniform(0, MAX_SECONDS)
+        process = bench.start("-e", f"edge_clone_number={bench.number}")
         try:
-            if self.starts == STARTS:
-                process.wait()
-            else:
-                deadline = time.monotonic() + self.chance.uniform(1, 40)
-                while process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.02)
+            while process.poll() is None and (self.starts == STARTS or len(bench.journal()) < events):
+                time.sleep(0.1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
             if process.returncode is not None:
-                assert process.returncode == 0, self.bench.result(process).output[-5000:]
+                assert process.returncode == 0, bench.result(process).output[-5000:]
                 return True
         finally:
             if process.poll() is None:
                 kill_group(process)
-        steps = [event["step"] for event in self.bench.journal() if event["event"] == "step"]
+        steps = [event["step"] for event in bench.journal() if event["event"] == "step"]
         self.kills.append(steps[-1] if steps else "before the journal")
         return False
 
