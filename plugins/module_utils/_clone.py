@@ -153,6 +153,8 @@ class Clones:
 
     def find(self, number: t.Optional[str], target: t.Optional[str]) -> Found:
         """Return the clone of that number, or else the one clone to that target that has not ended."""
+        if not number and not target:
+            raise EdgeError("the clone", "is named by neither a number nor a target.", "Give one of them; an empty one names none.")
         wanted = "number {}".format(number) if number else "an open clone to {}".format(target)
         targets = self._instances(target) if target else {}
         found, self.candidates, unreadable = [], [], []

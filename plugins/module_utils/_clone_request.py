@@ -167,7 +167,7 @@ class Requests:
             profiles = Table(self.source, "clone_profile").list("name=" + wanted.profile, ["name"]).rows
             if len(profiles) != 1:
                 raise RequestRefused(
-                    wanted.profile, "is the name of {} clone profiles on {}.".format(len(profiles) or "no", self.source.name), "Correct profile."
+                    "profile " + wanted.profile, "{} clone profiles of {} have this name.".format(len(profiles), self.source.name), "Name one that is unique."
                 )
             values["profile"] = profiles[0]["sys_id"]
         if wanted.email:

@@ -57,7 +57,7 @@ class ProxyRecords:
         self.fields = dict(PROXY_FIELDS, **{name: field for name, field in (fields or {}).items() if field})
 
     def list(self, name: t.Optional[str] = None) -> t.List[t.Dict[str, str]]:
-        query = equals(**{self.fields["name"]: name}) if name else ""
+        query = equals(**{self.fields["name"]: name}) if name is not None else ""
         must = [self.fields["name"], self.fields["status"]]
         listing = self.table.list(query, must, optional=sorted(self.fields.values()))
         if listing.hidden:

@@ -299,8 +299,14 @@ def _row(value: t.Any) -> Row:
 
 
 def equals(**values: str) -> str:
-    """Return the query for records whose fields have these values."""
+    """Return the query for records whose fields have these values.
+
+    Raises:
+        EdgeError: a value is empty or is not taken literally in a query.
+    """
     for name, value in values.items():
+        if not value:
+            raise EdgeError(name, "is empty, and a query for that finds the records that have none.", "Give it.")
         if "^" in value or value.startswith("javascript:"):
             raise EdgeError(name, "{!r} cannot be looked up: it is not taken literally in a query.".format(value))
     return "^".join("{}={}".format(name, value) for name, value in sorted(values.items()))

@@ -6,6 +6,7 @@ import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone import NoClone
 from ansible_collections.edge_encryption.clone.plugins.module_utils._clone_request import RequestRefused, Requests, Wanted
+from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
 from ansible_collections.edge_encryption.clone.tests.unit.fake_instance import fake  # noqa: F401  # pylint: disable=unused-import
 
@@ -168,6 +169,13 @@ def test_cancel(source, requests_of):
     changed, clone = requests_of().cancel("CLN1")
     assert changed and clone["state"] == source.row("clone_instance", sys_id)["state"] == "Canceled"
     assert not requests_of().cancel("CLN1")[0]
+
+
+def test_no_number_cancels_no_clone(source, requests_of):
+    add_clone(source, "Scheduled")
+    with pytest.raises(EdgeError, match="neither a number nor a target"):
+        requests_of().cancel("")
+    assert clones(source)[0]["state"] == "Scheduled"
 
 
 def test_no_cancel_from_the_node_repoint_on(source, requests_of):

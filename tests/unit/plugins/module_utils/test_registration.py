@@ -43,6 +43,14 @@ def test_only_what_differs_is_written(fake, client):  # noqa: F811
     assert (change.before["status"], change.after["status"]) == ("Unauthenticated", "Authenticated")
 
 
+def test_no_name_is_the_name_of_no_proxy(fake, client):  # noqa: F811
+    fake.add("sys_encryption_proxy", **WANTED)
+    for change in (lambda: ProxyRecords(client).remove("", False), lambda: ProxyRecords(client).ensure(dict(WANTED, name=""), False, 0)):
+        with pytest.raises(EdgeError, match="name: is empty"):
+            change()
+    assert writes(fake) == []
+
+
 def test_a_status_that_is_silently_left_out(fake, client):  # noqa: F811
     fake.add("sys_encryption_proxy", **dict(WANTED, status="Unauthenticated"))
     fake.drop.add(("sys_encryption_proxy", "status"))

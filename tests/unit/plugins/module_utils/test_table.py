@@ -124,6 +124,11 @@ def test_a_value_that_is_a_query_is_refused():
         equals(name="x^ORactive=true")
 
 
+def test_an_empty_value_is_refused_which_would_find_records_that_have_none():
+    with pytest.raises(EdgeError, match="name: is empty"):
+        equals(name="")
+
+
 def test_get_of_nothing(table):
     with pytest.raises(NotFound):
         table.get("f" * 32)
