@@ -19,7 +19,7 @@ export PYTHONPATH := tests/lab
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo demo-hosts test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign bench-hosts matrix lint sanity sanity-tests docs release-check lab-up lab-down lab-status lab-hosts-up lab-hosts-down lab-hosts-status hosts-packages clean
+.PHONY: help setup demo demo-hosts test test-long molecule soak-token-db soak-resign soak-clone bench bench-token-db bench-resign bench-hosts matrix mutation lint sanity sanity-tests docs release-check lab-up lab-down lab-status lab-hosts-up lab-hosts-down lab-hosts-status hosts-packages clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -109,6 +109,7 @@ build/venv/docs/.ready: docs/site/requirements.txt
 build/venv/release/.ready: tests/release/requirements.txt
 build/venv/awx/.ready: tests/awx/requirements.txt
 build/venv/eda/.ready: tests/eda/requirements.txt
+build/venv/mutation/.ready: tests/mutation/requirements.txt
 
 sanity: setup sanity-tests ## ansible-test sanity, on a copy that lies where it wants it
 
@@ -118,8 +119,11 @@ sanity-tests:
 	@tests/sanity/prepare
 	cd $(TREE) && ansible-test sanity --python $(SANITY_PYTHON) --color no
 
-matrix: setup hosts-packages ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
+matrix: setup $(if $(CORE),$(if $(filter 2.2%,$(CORE)),hosts-packages),hosts-packages) ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
 	@$(BIN)/python tests/matrix/run.py $(if $(CORE),--core $(CORE)) $(if $(PART),--part $(PART))
+
+mutation: setup build/venv/mutation/.ready ## change utils that decide something, one place at a time, and see that a unit test notices (UTIL="_properties" chooses); about half an hour
+	@build/venv/mutation/bin/python tests/mutation/run.py --python $(CURDIR)/$(BIN)/python $(if $(UTIL),--util $(UTIL))
 
 docs: build/venv/docs/.ready ## the documentation as a site in build/docs; any warning fails
 	@rm -rf $(DOCS) build/docs

@@ -33,7 +33,8 @@ EXAMPLES = r"""
     path: /var/lib/edge_clone/acmetest-rules.json
   register: compared
 
-- ansible.builtin.debug:
+- name: Show what differs
+  ansible.builtin.debug:
     msg: "{{ compared.records | rejectattr('state', 'eq', 'same') }}"
 """
 

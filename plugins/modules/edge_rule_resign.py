@@ -159,7 +159,7 @@ EXAMPLES = r"""
 
 - name: Ask the proxies which signatures fail
   edge_encryption.clone.proxy_service_info:
-    home: "{{ edge_home }}"
+    home: "{{ hostvars[item].edge_home }}"
   delegate_to: "{{ item }}"
   loop: "{{ groups['edge_target_proxies'] }}"
   register: proxies

@@ -41,9 +41,8 @@ def ends_green(bench: Bench) -> None:
     assert active["source"] == active["target"]
 
 
-def test_a_run_killed_after_steps_that_are_done_again_and_while_a_proxy_is_down(small: Bench) -> None:
+def test_a_run_killed_after_a_step_that_is_done_again_and_while_a_proxy_is_down(small: Bench) -> None:
     small.schedule()
-    kill_at(small, "t40_wait_clone")
     kill_at(small, "t55_keys")
     looked = small.play("edge_encryption.clone.report_clone", "-e", f"edge_clone_number={small.number}")
     assert looked.returncode == 0 and looked.step("t50_clone_end")["status"] == "done" and looked.step("t55_keys")["status"] == "started", looked.output

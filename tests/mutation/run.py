@@ -1,0 +1,149 @@
+# Copyright (c) 2026, edge_encryption.clone contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes the code of utils that decide something, one place at a time, and looks whether a unit test fails.
+
+A change that no test notices is a survivor. It fails this check, unless survivors.yml says why nobody could notice. cosmic-ray makes the changes, in a copy.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import yaml
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "mutation"
+EXPLAINED = pathlib.Path(__file__).with_name("survivors.yml")
+UNITS = "tests/unit/plugins/module_utils"
+
+
+class Util(t.NamedTuple):
+    """What is changed, and what should notice."""
+
+    tests: t.Sequence[str]
+    functions: str = ""  # their names, as a regular expression; all, if empty
+
+
+UTILS = {
+    "_properties": Util(
+        [f"{UNITS}/test_properties.py", "tests/unit/plugins/modules/test_edge_property.py", "tests/unit/plugins/modules/test_edge_property_info.py"]
+    ),
+    "_resign": Util([f"{UNITS}/test_resign.py"]),
+    # What fits to which backup, and what may be removed. The rest moves bytes, with real servers and faults: tests/integration/test_token_db_*.py
+    "_artefact": Util([f"{UNITS}/test_artefact.py"], "earliest|latest|allows|choose|require|superfluous|parse_time|format_time|is_of|unlock"),
+}
+SECONDS = 60  # that the tests of a util may take with one change
+# One replacement of an operator says enough; of a type or a decorator, none says anything.
+LEFT_OUT = re.compile(
+    r"core/(ReplaceBinaryOperator_(?!Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_Mul|BitOr_BitAnd|BitAnd_BitOr|LShift_RShift|RShift_LShift)"
+    r"|ReplaceComparisonOperator_\w+_(Is|IsNot)$|RemoveDecorator|ReplaceUnaryOperator_\w+_(Invert|UAdd)$)"
+)
+CONFIG = """
+[cosmic-ray]
+module-path = "plugins/module_utils/{name}.py"
+timeout = {seconds}.0
+excluded-modules = []
+test-command = {command}
+
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+class Survivor(t.NamedTuple):
+    """A change that no test noticed."""
+
+    util: str
+    before: str
+    after: str
+
+
+def tree_of(name: str) -> pathlib.Path:
+    """Return a fresh copy of the collection, where a util can be changed."""
+    tree = BUILD / name
+    shutil.rmtree(tree, ignore_errors=True)
+    known = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for file in filter(None, known.stdout.split("\0")):
+        if (ROOT / file).is_file():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, tree / file)
+    namespace = tree / "build" / "collections" / "ansible_collections" / "edge_encryption"
+    namespace.mkdir(parents=True)
+    (namespace / "clone").symlink_to("../../../..")
+    return tree
+
+
+def check(name: str, python: str) -> t.Tuple[t.Counter[str], t.List[Survivor]]:
+    """Change one util in every way; returns how often what came out, and the survivors."""
+    tree = tree_of(name)
+    command = " ".join([python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *UTILS[name].tests])
+    config, session = tree / "build" / "cosmic-ray.toml", tree / "build" / "cosmic-ray.sqlite"
+    config.write_text(CONFIG.format(name=name, seconds=SECONDS, command=json.dumps(command)))
+    tools = pathlib.Path(sys.executable).parent
+
+    def call(tool: str, *arguments: t.Union[str, pathlib.Path]) -> None:
+        done = subprocess.run([tools / tool, *arguments], cwd=tree, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"mutation: {tool} {arguments[0]} of {name} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    call("cosmic-ray", "baseline", config)
+    call("cosmic-ray", "init", config, session)
+    with use_db(session, WorkDB.Mode.open) as database:
+        for item in database.pending_work_items:
+            (change,) = item.mutations
+            if LEFT_OUT.match(change.operator_name) or not re.fullmatch(UTILS[name].functions or ".*", change.definition_name or ""):
+                database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+    call("cosmic-ray", "exec", config, session)
+    counts: t.Counter[str] = collections.Counter()
+    survivors = []
+    with use_db(session, WorkDB.Mode.open) as database:
+        for _item, result in database.completed_work_items:
+            counts[str(result.test_outcome.value if result.test_outcome else result.worker_outcome.value)] += 1
+            if result.test_outcome == TestOutcome.SURVIVED:
+                removed, added = (re.findall(rf"(?m)^{re.escape(sign)}(?!{re.escape(sign)})(.*)", result.diff) for sign in "-+")
+                survivors.append(Survivor(name, " ".join(map(str.strip, removed)), " ".join(map(str.strip, added))))
+    return counts, sorted(survivors)
+
+
+def explained() -> t.Dict[Survivor, str]:
+    known = yaml.safe_load(EXPLAINED.read_text(encoding="utf-8")) or []
+    return {Survivor(entry["util"], entry["before"], entry["after"]): entry["because"] for entry in known}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--util", nargs="+", choices=sorted(UTILS), default=sorted(UTILS))
+    parser.add_argument("--python", required=True, help="interpreter that has what the tests need")
+    options = parser.parse_args()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    known = explained()
+    report: t.Dict[str, t.Any] = {}
+    left: t.List[Survivor] = []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = {pool.submit(check, name, options.python): name for name in options.util}
+        for done in concurrent.futures.as_completed(running):
+            (counts, survivors), name = done.result(), running[done]
+            unexplained = [survivor for survivor in survivors if survivor not in known]
+            print(f"mutation: {name}: {dict(counts)}, of the survivors {len(survivors) - len(unexplained)} explained", flush=True)
+            left += unexplained
+            report[name] = {"counts": counts, "unexplained": [survivor._asdict() for survivor in unexplained]}
+    (BUILD / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for survivor in left:
+        print(f"{survivor.util}:\n  - {survivor.before}\n  + {survivor.after}")
+    print(f"mutation: {len(left)} survivors without an explanation, see {(BUILD / 'report.json').relative_to(ROOT)}")
+    return bool(left)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
