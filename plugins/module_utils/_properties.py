@@ -113,7 +113,7 @@ class Properties:
         counts = collections.Counter(entry.name for entry in self._entries)
         return [name for name in self.values() if counts[name] > 1]
 
-    def set(self, name: str, value: str, uncomment: bool = True) -> bool:
+    def set(self, name: str, value: str, uncomment: bool) -> bool:
         """Give a property a value and return whether that changed the text."""
         if not name:
             raise PropertiesError(self.path, "a property needs a name.")

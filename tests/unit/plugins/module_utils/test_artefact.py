@@ -49,6 +49,12 @@ def test_a_snapshot_reads_back(tmp_path, secret):
     assert sorted(os.listdir(str(tmp_path / "id1"))) == ["000001.chunk", "000002.chunk", "manifest.json"]
 
 
+def test_a_snapshot_is_of_one_database_of_one_server():
+    snapshot = Snapshot("/s", {"server": {"identity": {"uid": "m"}}, "database": "d"})
+    found = [(uid, database) for uid in "amz" for database in "cde" if snapshot.is_of({"uid": uid}, database)]
+    assert found == [("m", "d")]
+
+
 def test_nothing_is_left_of_a_snapshot_that_was_not_finished(tmp_path):
     with pytest.raises(KeyError), _artefact.Writer(str(tmp_path), "id1", None) as writer:
         writer.write("t", 1, content(b"x"))

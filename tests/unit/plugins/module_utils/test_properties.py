@@ -25,6 +25,8 @@ def edited(text, wanted, uncomment=True, encoding="iso-8859-1"):
         ("a\\ b\\=c = d\\u00e9\\t\\x\\\\", {"a b=c": "dé\tx\\"}),
         ("a=1\na=2\n", {"a": "2"}),
         ("a==1", {"a": "=1"}),
+        ("A.b_C=1\n[]:2\n", {"A.b_C": "1", "[]": "2"}),
+        ("a=12\\", {"a": "12"}),
         ("a=\\uD83D\\uDE00", {"a": "😀"}),
     ],
 )
