@@ -50,11 +50,12 @@ test: setup ## the fast tier of the tests; says what it leaves out
 	@$(BIN)/python -m pytest -m long --collect-only -q tests | sed -n 's/::.*//p' | sort | uniq -c
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder tests
 
-test-long: setup build/venv/release/.ready build/venv/awx/.ready build/venv/eda/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium)
+test-long: setup build/venv/release/.ready build/venv/awx/.ready build/venv/eda/.ready ## the long tier: soak, many random files, many kills, MySQL, booted hosts (as root; fetches their systems with mmdebstrap once; installs Chromium), then molecule and the matrix
 	@tests/install-debian-packages tests/browser/debian-packages.txt
 	@tests/install-debian-packages tests/lab/hosts/debian-packages.txt
 	@$(BIN)/python -m pytest -m long -n 2 --dist loadgroup tests
 	@$(MAKE) molecule
+	@$(MAKE) matrix
 
 molecule: setup ## a scenario a role, against one lab: prepare, check mode, converge, idempotence, verify; about ten minutes
 	@$(BIN)/molecule destroy --scenario-name default  # what a run that was cut off has left
