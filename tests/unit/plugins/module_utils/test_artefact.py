@@ -155,6 +155,7 @@ def test_the_rule_takes_the_oldest_that_is_allowed():
 
 def test_the_rule_includes_its_borders_and_names_the_times():
     rule = TimeRule(T0, 10, 100)
+    assert [second for second in range(120) if rule.allows(T0 + datetime.timedelta(seconds=second))] == list(range(10, 111))
     for seconds in (10, 110):
         rule.require(T0 + datetime.timedelta(seconds=seconds), "x")
     with pytest.raises(ArtefactError, match=r"2026-01-02T03:04:14Z, before 2026-01-02T03:04:15Z .*margin 10 s"):
@@ -176,6 +177,7 @@ def test_retention_needs_both_number_and_age():
     assert [item.id for item in _artefact.superfluous(found, 2, 0, now)] == ["0", "10"]
     assert [item.id for item in _artefact.superfluous(found, 2, 95, now)] == ["0"]
     assert _artefact.superfluous(found, 9, 0, now) == []
+    assert _artefact.superfluous(found, 0, 70, T0 + datetime.timedelta(seconds=100, microseconds=1)) == found[:3]  # the last one is that old, and not older
 
 
 def test_keys_are_read_from_option_or_file(tmp_path):

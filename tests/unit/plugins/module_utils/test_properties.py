@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _properties
 from ansible_collections.edge_encryption.clone.plugins.module_utils._properties import Properties, PropertiesError, SecretNames
@@ -27,6 +31,7 @@ def edited(text, wanted, uncomment=True, encoding="iso-8859-1"):
         ("a==1", {"a": "=1"}),
         ("A.b_C=1\n[]:2\n", {"A.b_C": "1", "[]": "2"}),
         ("a=12\\", {"a": "12"}),
+        ("# \\u12 = prose\na=1\n", {"a": "1"}),
         ("a=\\uD83D\\uDE00", {"a": "😀"}),
     ],
 )
@@ -58,12 +63,60 @@ def test_values(text, values):
         ("a=1\n", {"a": " é\n\\"}, "a=\\ \\u00E9\\n\\\\\n"),
         ("a=1\n", {"a": "jdbc:mysql://h:3306/e?a=b#c"}, "a=jdbc:mysql://h:3306/e?a=b#c\n"),
         ("a=é\nb=1\n", {"b": "2"}, "a=é\nb=2\n"),
+        ("a=1\n", {"a": "~ }"}, "a=~ }\n"),
         ("a=1\n", {"b c": ""}, "a=1\nb\\ c=\n"),
     ],
 )
 def test_edits_touch_one_line_only(before, wanted, after):
     assert edited(before, wanted) == after
     assert edited(after, wanted) == after
+
+
+def as_java_reads(text):
+    """What java.util.Properties loads, in other words than the util's; ValueError where Java refuses the file."""
+    rest, found = text, {}
+
+    def next_line():
+        nonlocal rest
+        line, eol, rest = re.match(r"([^\r\n]*)(\r\n|\r|\n|)(.*)", rest, re.DOTALL).groups()
+        return line.lstrip(" \t\f"), eol
+
+    while rest:
+        (line, eol), logical, ends_the_file = next_line(), "", False
+        while line and not (logical == "" and line[0] in "#!"):
+            continues = (len(line) - len(line.rstrip("\\"))) % 2
+            logical += line[:-1] if continues else line
+            ends_the_file = continues and not rest and eol != "\r\n"  # then Java takes even an empty line for an entry
+            line, eol = next_line() if continues else ("", "")
+        if logical or ends_the_file:
+            key, value = re.fullmatch(r"((?:\\.|[^\\=: \t\f])*)[ \t\f]*[=:]?[ \t\f]*(.*)", logical).groups()
+            found[unescaped(key)] = unescaped(value)
+    return found
+
+
+def unescaped(text):
+    def one(match):
+        if match[1] == "u":
+            raise ValueError(text)
+        return chr(int(match[1][1:], 16)) if match[1][0] == "u" else {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(match[1], match[1])
+
+    return re.sub(r"\\(u[0-9a-fA-F]{4}|.)", one, text)
+
+
+@given(st.lists(st.sampled_from([*"ab#!=: \t\f\\\r\nuA~", "\\\n", "\r\n", "\\u0041"]), max_size=14).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_any_file_is_read_and_edited_as_java_would_have_it(text):
+    try:
+        expected = as_java_reads(text)
+    except ValueError:
+        with pytest.raises(PropertiesError, match="malformed"):
+            Properties(text.encode(), "f")
+        return
+    assert Properties(text.encode(), "f").values() == expected
+    for name in [name for name in expected if name] + ["new"]:
+        for value in ("Z", None):
+            wanted = {key: entry for key, entry in dict(expected, **{name: value}).items() if entry is not None}
+            assert as_java_reads(edited(text, {name: value})) == wanted
 
 
 def test_commented_default_stays_without_uncomment():
