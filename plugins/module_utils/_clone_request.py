@@ -164,7 +164,7 @@ class Requests:
             scheduled = (now + timedelta(seconds=wanted.start_in or 0)).strftime("%Y-%m-%d %H:%M:%S")
         values = {"target_instance": target["sys_id"], "scheduled": scheduled}
         if wanted.profile:
-            profiles = Table(self.source, "clone_profile").list("name=" + wanted.profile, ["name"]).rows
+            profiles = Table(self.source, "clone_profile").list(equals(name=wanted.profile), ["name"]).rows
             if len(profiles) != 1:
                 raise RequestRefused(
                     "profile " + wanted.profile, "{} clone profiles of {} have this name.".format(len(profiles), self.source.name), "Name one that is unique."
