@@ -64,6 +64,8 @@ def test_values(text, values):
         ("a=1\n", {"a": "jdbc:mysql://h:3306/e?a=b#c"}, "a=jdbc:mysql://h:3306/e?a=b#c\n"),
         ("a=é\nb=1\n", {"b": "2"}, "a=é\nb=2\n"),
         ("a=1\n", {"a": "~ }"}, "a=~ }\n"),
+        ("a=1\n", {"a": "ł😀"}, "a=\\u0142\\uD83D\\uDE00\n"),
+        ("\n", {"a": "1"}, "\na = 1\n"),
         ("a=1\n", {"b c": ""}, "a=1\nb\\ c=\n"),
     ],
 )
