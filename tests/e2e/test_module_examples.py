@@ -20,7 +20,6 @@ import yaml
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, Run, wait_until
 from edgelab import demo_data
 
-pytestmark = pytest.mark.long
 NAMESPACE = "edge_encryption.clone."
 MODULES = Path(__file__).resolve().parents[2] / "plugins" / "modules"
 # The parts of the story; between them the lab goes on as well.
@@ -101,9 +100,8 @@ class Story:
             "2026-01-31 22:00:00": "{{ tonight }}",
             "2026-01-31 23:10:00": "{{ later }}",
         }
-        for known in ("source", "target"):
+        for known, place in (("source", "tokens.prod.example.com"), ("target", "tokens.test.example.com")):
             database = self.lab["token_db"][known]
-            place = {"source": "tokens.prod.example.com", "target": "tokens.test.example.com"}[known]
             places[f'"login_host": "{place}"'] = json.dumps({"login_host": database["host"], "login_port": database["port"]})[1:-1]
         text = json.dumps(task)
         for there, here in places.items():
@@ -152,6 +150,7 @@ def test_no_module_is_left_out() -> None:
     assert set(ELSEWHERE) <= {task.get("name") for path in MODULES.glob("*.py") for task in examples(path.stem)}
 
 
+@pytest.mark.long
 def test_examples_do_what_they_say(shared: Bench) -> None:
     story = Story(shared)
 
