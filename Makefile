@@ -124,7 +124,8 @@ matrix: setup $(if $(filter 2.2%,$(or $(CORE),2.20)),hosts-packages) ## unit tes
 	@$(BIN)/python tests/matrix/run.py $(if $(CORE),--core $(CORE)) $(if $(PART),--part $(PART))
 
 mutation: setup build/venv/mutation/.ready ## change utils that decide something, one place at a time, and see that a unit test notices (UTIL="_properties" chooses); about half an hour
-	@build/venv/mutation/bin/python tests/mutation/run.py --python $(CURDIR)/$(BIN)/python $(if $(UTIL),--util $(UTIL))
+	$(call copy_to,build/mutation/copy)
+	@build/venv/mutation/bin/python tests/mutation/run.py --copy build/mutation/copy --python $(CURDIR)/$(BIN)/python $(if $(UTIL),--util $(UTIL))
 
 docs: build/venv/docs/.ready ## the documentation as a site in build/docs; any warning fails
 	@rm -rf $(DOCS) build/docs

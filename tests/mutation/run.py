@@ -69,24 +69,20 @@ class Survivor(t.NamedTuple):
     after: str
 
 
-def tree_of(name: str) -> pathlib.Path:
-    """Return a fresh copy of the collection, where a util can be changed."""
+def tree_of(name: str, copy: pathlib.Path) -> pathlib.Path:
+    """Return a copy of the copied collection for one util, with the folders that its tests import it from."""
     tree = BUILD / name
     shutil.rmtree(tree, ignore_errors=True)
-    known = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
-    for file in filter(None, known.stdout.split("\0")):
-        if (ROOT / file).is_file():
-            (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, tree / file)
+    shutil.copytree(copy, tree)
     namespace = tree / "build" / "collections" / "ansible_collections" / "edge_encryption"
     namespace.mkdir(parents=True)
     (namespace / "clone").symlink_to("../../../..")
     return tree
 
 
-def check(name: str, python: str) -> t.Tuple[t.Counter[str], t.List[Survivor]]:
+def check(name: str, copy: pathlib.Path, python: str) -> t.Tuple[t.Counter[str], t.List[Survivor]]:
     """Change one util in every way; returns how often what came out, and the survivors."""
-    tree = tree_of(name)
+    tree = tree_of(name, copy)
     command = " ".join([python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *UTILS[name].tests])
     config, session = tree / "build" / "cosmic-ray.toml", tree / "build" / "cosmic-ray.sqlite"
     config.write_text(CONFIG.format(name=name, seconds=SECONDS, command=json.dumps(command)))
@@ -124,6 +120,7 @@ def explained() -> t.Dict[Survivor, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--util", nargs="+", choices=sorted(UTILS), default=sorted(UTILS))
+    parser.add_argument("--copy", type=pathlib.Path, required=True, help="folder with a copy of what git knows of the collection")
     parser.add_argument("--python", required=True, help="interpreter that has what the tests need")
     options = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -131,7 +128,7 @@ def main() -> int:
     report: t.Dict[str, t.Any] = {}
     left: t.List[Survivor] = []
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        running = {pool.submit(check, name, options.python): name for name in options.util}
+        running = {pool.submit(check, name, options.copy, options.python): name for name in options.util}
         for done in concurrent.futures.as_completed(running):
             (counts, survivors), name = done.result(), running[done]
             unexplained = [survivor for survivor in survivors if survivor not in known]
