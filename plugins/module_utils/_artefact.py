@@ -6,6 +6,8 @@
 
 """A snapshot on disk: numbered chunks and, written last, the manifest that makes it exist.
 
+A chunk holds the rows of a range of keys, or only their hashes; then the rows are in pieces of the files that the server keeps them in.
+
 A snapshot being written is a directory C(<id>.part) with a locked file inside. It is renamed to C(<id>) when everything is on disk, so
 an incomplete one cannot be mistaken for a snapshot. The manifest holds definitions, counts and checksums, never a value or a key.
 """
@@ -50,6 +52,8 @@ _HEADER, _HASHES, _ROWS = "header", "hashes", "rows"
 _LENGTH = 4
 # Bytes of the hash of one row.
 HASH = 8
+# What the rows were copied as: text, or the files of their tables.
+ROWS, TABLESPACES = "rows", "tablespaces"
 # Seconds between making the directory and locking it that nobody exceeds.
 _GRACE = 60
 
@@ -122,8 +126,21 @@ class Chunk(t.NamedTuple):
         return "{0:06d}.chunk".format(self.number)
 
 
+class Piece(t.NamedTuple):
+    """One file with a part of a table's file, as the manifest lists it; the parts follow each other."""
+
+    number: int
+    bytes: int
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        return "{0:06d}.piece".format(self.number)
+
+
 class Content(t.NamedTuple):
-    """What is in a chunk: the keys that it covers, the hash of each row in turn, and the text of the rows."""
+    """What is in a chunk: the keys that it covers, the hash of each row in turn, and the text of the rows unless they are in pieces."""
 
     header: t.Dict[str, t.Any]
     hashes: bytes
@@ -144,8 +161,16 @@ class Snapshot(t.NamedTuple):
     def began(self) -> str:
         return self.data["began"]
 
+    @property
+    def engine(self) -> str:
+        return self.data["engine"]
+
     def chunks(self, table: str) -> t.List[Chunk]:
         return [Chunk(*entry) for entry in self.data["chunks"][table]]
+
+    def pieces(self, table: str, kind: str) -> t.List[Piece]:
+        """Return the parts of a table's file in turn; none when the snapshot holds rows."""
+        return [Piece(*entry) for entry in self.data["spaces"].get(table, {}).get(kind, [])]
 
     def totals(self) -> t.List[t.Dict[str, t.Any]]:
         """Return name, rows and checksum of each table."""
@@ -162,9 +187,11 @@ class Snapshot(t.NamedTuple):
     def summary(self) -> t.Dict[str, t.Any]:
         """Return what a result may say about it."""
         chunks = [chunk for table in self.data["chunks"] for chunk in self.chunks(table)]
+        pieces = [piece for table, kinds in self.data["spaces"].items() for kind in kinds for piece in self.pieces(table, kind)]
         return {
             "id": self.id,
             "path": self.path,
+            "engine": self.engine,
             "database": self.data["database"],
             "began": self.began,
             "ended": self.data["ended"],
@@ -173,7 +200,7 @@ class Snapshot(t.NamedTuple):
             "encrypted": self.data["encryption"] is not None,
             "tables": len(self.data["tables"]),
             "rows": sum(chunk.rows for chunk in chunks),
-            "bytes": sum(chunk.size for chunk in chunks),
+            "bytes": sum(chunk.size for chunk in chunks) + sum(piece.size for piece in pieces),
         }
 
     def unlock(self, secret: t.Optional[bytes]) -> t.Optional[Cipher]:
@@ -192,13 +219,20 @@ class Snapshot(t.NamedTuple):
 
     def read(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> Content:
         """Return all of a chunk, after proving that it is what was written."""
-        with self._file(chunk) as file:
-            data = file.read()
-        if len(data) != chunk.size or hashlib.sha256(data).hexdigest() != chunk.sha256:
-            raise ArtefactError(os.path.join(self.path, chunk.file), "is truncated or altered.", "Take a new snapshot.")
-        rest = io.BytesIO(data)
+        rest = io.BytesIO(self._read(chunk))
         header, hashes = self._read_index(table, chunk, cipher, rest)
-        return Content(header, hashes, self._open(table, chunk, cipher, rest.read(), _ROWS))
+        return Content(header, hashes, self._open(table, chunk, cipher, rest.read(), _ROWS, chunk.bytes))
+
+    def read_piece(self, table: str, kind: str, piece: Piece, cipher: t.Optional[Cipher]) -> bytes:
+        """Return a part of a table's file, after proving that it is what was written."""
+        return self._open(table, piece, cipher, self._read(piece), kind, piece.bytes)
+
+    def _read(self, part: t.Union[Chunk, Piece]) -> bytes:
+        with self._file(part) as file:
+            data = file.read()
+        if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
+            raise ArtefactError(os.path.join(self.path, part.file), "is truncated or altered.", "Take a new snapshot.")
+        return data
 
     def read_index(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
         """Return header and hashes without the rows; of an unencrypted snapshot they are not proven to be what was written."""
@@ -206,29 +240,29 @@ class Snapshot(t.NamedTuple):
             return self._read_index(table, chunk, cipher, file)
 
     def _read_index(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher], file: t.IO[bytes]) -> t.Tuple[t.Dict[str, t.Any], bytes]:
-        parts = [self._open(table, chunk, cipher, file.read(int.from_bytes(file.read(_LENGTH), "big")), part) for part in (_HEADER, _HASHES)]
+        expected = ((_HEADER, None), (_HASHES, chunk.rows * HASH))
+        parts = [self._open(table, chunk, cipher, file.read(int.from_bytes(file.read(_LENGTH), "big")), *part) for part in expected]
         return json.loads(parts[0].decode("utf-8")), parts[1]
 
     @contextlib.contextmanager
-    def _file(self, chunk: Chunk) -> t.Iterator[t.IO[bytes]]:
-        path = os.path.join(self.path, chunk.file)
+    def _file(self, part: t.Union[Chunk, Piece]) -> t.Iterator[t.IO[bytes]]:
+        path = os.path.join(self.path, part.file)
         try:
             with open(path, "rb") as file:
                 yield file
         except OSError as error:
             raise ArtefactError(path, "cannot be read ({0}).".format(error.strerror), "Take a new snapshot.") from None
 
-    def _open(self, table: str, chunk: Chunk, cipher: t.Optional[Cipher], data: bytes, part: str) -> bytes:
+    def _open(self, table: str, source: t.Union[Chunk, Piece], cipher: t.Optional[Cipher], data: bytes, part: str, expected: t.Optional[int]) -> bytes:
         try:
             if cipher:
-                data = cipher.open(data, _place(self.id, table, chunk.number, part))
+                data = cipher.open(data, _place(self.id, table, source.number, part))
             size = zstandard.frame_content_size(data)
-            expected = {_HASHES: chunk.rows * HASH, _ROWS: chunk.bytes}
-            if size < 0 or size != expected.get(part, size):
+            if size < 0 or size != (size if expected is None else expected):
                 raise zstandard.ZstdError("size")
             return zstandard.ZstdDecompressor().decompress(data) if size else b""
         except (InvalidTag, zstandard.ZstdError):
-            path = os.path.join(self.path, chunk.file)
+            path = os.path.join(self.path, source.file)
             raise ArtefactError(path, "does not belong at this place of this snapshot.", "Take a new snapshot.") from None
 
 
@@ -240,34 +274,43 @@ class Writer:
         self.path = os.path.join(directory, snapshot_id)
         self.part = self.path + ".part"
         self._cipher = cipher
-        self._lock_file = -1
+        self.lock_file = -1  # open as long as somebody writes here
 
     def __enter__(self) -> "Writer":
         try:
             os.mkdir(self.part, 0o700)
-            self._lock_file = os.open(os.path.join(self.part, "lock"), os.O_CREAT | os.O_WRONLY, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            self.lock_file = os.open(os.path.join(self.part, "lock"), os.O_CREAT | os.O_WRONLY, 0o600)
+            fcntl.flock(self.lock_file, fcntl.LOCK_EX)
         except OSError as error:
             raise _write_error(self.part, error) from None
         return self
 
     def __exit__(self, *unused: t.Any) -> None:
         shutil.rmtree(self.part, ignore_errors=True)
-        if self._lock_file >= 0:
-            os.close(self._lock_file)
+        if self.lock_file >= 0:
+            os.close(self.lock_file)
 
     def write(self, table: str, number: int, content: Content) -> Chunk:
         parts = ((_HEADER, json.dumps(content.header).encode("utf-8")), (_HASHES, content.hashes), (_ROWS, content.rows))
         data = b""
         for part, plain in parts:
-            sealed = zstandard.ZstdCompressor(level=1).compress(plain)
-            if self._cipher:
-                sealed = self._cipher.seal(sealed, _place(self.id, table, number, part))
+            sealed = self._seal(table, number, part, plain)
             data += sealed if part == _ROWS else len(sealed).to_bytes(_LENGTH, "big") + sealed
         checksum = sum(numbers(content.hashes))
         chunk = Chunk(number, len(content.hashes) // HASH, checksum, len(content.rows), len(data), hashlib.sha256(data).hexdigest())
         _write_file(os.path.join(self.part, chunk.file), data)
         return chunk
+
+    def write_piece(self, table: str, kind: str, number: int, plain: bytes) -> Piece:
+        """Write a part of a table's file; C(kind) says which file."""
+        data = self._seal(table, number, kind, plain)
+        piece = Piece(number, len(plain), len(data), hashlib.sha256(data).hexdigest())
+        _write_file(os.path.join(self.part, piece.file), data)
+        return piece
+
+    def _seal(self, table: str, number: int, part: str, plain: bytes) -> bytes:
+        data = zstandard.ZstdCompressor(level=1).compress(plain)
+        return self._cipher.seal(data, _place(self.id, table, number, part)) if self._cipher else data
 
     def finish(self, manifest: t.Dict[str, t.Any]) -> Snapshot:
         manifest = dict(manifest, format=FORMAT, id=self.id, encryption=self._cipher.to_json() if self._cipher else None)

@@ -104,7 +104,16 @@ class Server(t.NamedTuple):
     @property
     def release(self) -> t.Tuple[int, ...]:
         """Major and minor version, the part that decides how the server writes its DDL."""
-        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:2])
+        return read_release(self.version)
+
+
+def read_release(version: str) -> t.Tuple[int, ...]:
+    """Return major and minor version of a server's version.
+
+    >>> read_release("10.11.6-MariaDB-log")
+    (10, 11)
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 class _TlsConnection(Connection):  # type: ignore[valid-type, misc]
@@ -151,7 +160,7 @@ class Session:
                 host=login.host,
                 port=login.port,
                 user=login.user,
-                password=login.password,
+                password=login.password.encode("utf-8"),  # of a text, PyMySQL would send Latin-1
                 charset="utf8mb4",
                 connect_timeout=login.connect_timeout,
                 ssl=_tls_context(login) if login.use_tls else None,

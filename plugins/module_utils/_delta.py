@@ -79,8 +79,8 @@ def adopt(control: Session, base: Base, stage_schema: str) -> None:
 def compare(session: Session, schema: str, table: Table, condition: str, wanted: bytes) -> Difference:
     """Compare a range with the hashes of the rows that should be in it."""
     found, listed = session.rows(
-        "SELECT COUNT(*), GROUP_CONCAT(UNHEX({0}) SEPARATOR '') FROM {1} WHERE {2}".format(
-            _schema.row_checksum(table), quote_name(schema, table.name), condition
+        "SELECT COUNT(*), GROUP_CONCAT({0} SEPARATOR '') FROM {1} WHERE {2}".format(
+            _schema.row_hash(table), quote_name(schema, table.name), condition
         )
     )[0]
     if session.warning_codes():

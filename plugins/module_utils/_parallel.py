@@ -7,11 +7,14 @@
 """Work on several connections at once, and tell how far it is."""
 
 import concurrent.futures
+import contextlib
 import threading
 import typing as t
 
 Session = t.TypeVar("Session")
 Task = t.TypeVar("Task")
+# Seconds between two signs of life.
+_TICK = 5.0
 
 
 class Progress:
@@ -36,6 +39,28 @@ class Progress:
             self._bytes += size
             if self._callback:
                 self._callback(self._step, self._rows, max(self._total, self._rows), self._bytes)
+
+    def at(self, done: int) -> None:
+        """Say how much is done of a step whose parts nobody counts."""
+        self.add(done - self._rows, 0)
+
+    @contextlib.contextmanager
+    def ticking(self) -> t.Iterator[None]:
+        """Repeat every few seconds how far it is: a single statement of a server may take minutes."""
+        over = threading.Event()
+
+        def tick() -> None:
+            while not over.wait(_TICK):
+                if self._step:
+                    self.add(0, 0)
+
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticker.join()
 
 
 def in_parallel(sessions: t.Sequence[Session], tasks: t.Iterator[Task], work: t.Callable[[Session, Task], None]) -> None:

@@ -252,6 +252,14 @@ def create_statement(schema: str, table: Table) -> str:
     return bare.replace("CREATE TABLE ", "CREATE TABLE {0}.".format(quote_name(schema)), 1)
 
 
+def create_statement_with_indexes(schema: str, table: Table) -> str:
+    """Return the statement that creates a table with all of its indexes and no foreign keys."""
+    bare, indexes, dummy = split_create(table)
+    head, separator, tail = bare.partition("\n)")
+    whole = ",\n".join([head] + ["  " + index for index in indexes]) + separator + tail
+    return whole.replace("CREATE TABLE ", "CREATE TABLE {0}.".format(quote_name(schema)), 1)
+
+
 def split_create(table: Table) -> t.Tuple[str, t.List[str], t.List[str]]:
     """Split SHOW CREATE TABLE into a table without secondary indexes, its index lines and its foreign key lines.
 
@@ -317,6 +325,11 @@ def row_text(table: Table) -> str:
 def row_checksum(table: Table) -> str:
     """Return the SQL expression for the checksum of one row: 64 bits of the SHA-256 of its text, as 16 hexadecimal digits."""
     return "LEFT(SHA2({0},256),16)".format(row_text(table))
+
+
+def row_hash(table: Table) -> str:
+    """Return the SQL expression for the checksum of one row, as 8 bytes."""
+    return "UNHEX({0})".format(row_checksum(table))
 
 
 def row_hashes(texts: t.Iterable[bytes]) -> bytes:
@@ -454,19 +467,24 @@ def references(session: Session, schema: str) -> t.List[t.Tuple[str, str]]:
 def table_ids(session: Session, schema: str) -> t.Dict[str, int]:
     """Return InnoDB's id of each table, which a rename keeps: it proves which table a name stands for, at no cost."""
     ids = {name: int(number) for name, number in _innodb(session, "NAME, TABLE_ID", "TABLES", "NAME", schema)}
-    prefix = _innodb_name(schema) + "/"
-    found = {name: ids.get(prefix + _innodb_name(name)) for name in table_names(session, schema)}
+    prefix = innodb_name(schema) + "/"
+    found = {name: ids.get(prefix + innodb_name(name)) for name in table_names(session, schema)}
     return {name: number for name, number in found.items() if number is not None}
+
+
+def had_full_text(session: Session, schema: str) -> bool:
+    """Tell whether InnoDB keeps tables of its own for a full-text index, which it does even after the index was dropped."""
+    return any(name.split("/")[1].startswith("FTS_") for name, dummy in _innodb(session, "NAME, TABLE_ID", "TABLES", "NAME", schema))
 
 
 def _innodb(session: Session, columns: str, view: str, name: str, schema: str) -> t.List[t.Tuple[t.Any, ...]]:
     view = ("INNODB_SYS_" if session.vendor == "mariadb" else "INNODB_") + view
-    prefix = _innodb_name(schema) + "/"
+    prefix = innodb_name(schema) + "/"
     query = "SELECT {0} FROM information_schema.{1} WHERE LEFT({2}, %s) = %s".format(columns, view, name)
     return session.rows(query, [len(prefix), prefix])
 
 
-def _innodb_name(name: str) -> str:
+def innodb_name(name: str) -> str:
     """Return a name as InnoDB writes it in its own tables."""
     return "".join(char if char.isalnum() or char == "_" else "@{0:04x}".format(ord(char)) for char in name)
 

@@ -4,14 +4,17 @@
 
 # This util is private to the collection: it may change without notice.
 
-"""One consistent snapshot of a database over several connections, written as chunks."""
+"""One consistent snapshot of a database, written as chunks: its rows over several connections, or its files and the hashes of the rows in them."""
 
+import concurrent.futures
 import contextlib
+import os
+import shutil
 import threading
 import time
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _privileges, _schema
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _hot_copy, _privileges, _schema, _tablespaces
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import (
     LOCK_WAIT_TIMEOUT,
     STATEMENT_TIMEOUT,
@@ -58,12 +61,13 @@ class Freeze(t.NamedTuple):
 
 
 class Source(t.NamedTuple):
-    """What was found out about the source before anything is read."""
+    """What was found out about the source before anything is read; C(file_bytes) count the indexes too."""
 
     server: Server
     grants: _privileges.Grants
     schema: _schema.Schema
     data_bytes: int
+    file_bytes: int
 
 
 def inspect(control: Session, database: str) -> Source:
@@ -78,7 +82,9 @@ def inspect(control: Session, database: str) -> Source:
     grants = _privileges.Grants.read(control)
     _privileges.require(control.login.name, grants.missing_on_source(database))
     schema = _schema.read_schema(control, database)
-    return Source(server, grants, schema, sum(table.data_bytes for table in schema.tables))
+    index_bytes = control.value("SELECT COALESCE(SUM(INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s", [database])
+    data_bytes = sum(table.data_bytes for table in schema.tables)
+    return Source(server, grants, schema, data_bytes, data_bytes + int(index_bytes))
 
 
 def take(
@@ -90,6 +96,7 @@ def take(
     chunk_bytes: int,
     lock_wait_timeout: float,
     run_id: t.Optional[str],
+    engine: str,
     progress: Progress,
 ) -> t.Tuple[_artefact.Snapshot, t.Dict[str, t.Any]]:
     """Take a snapshot and return it with what it cost."""
@@ -97,29 +104,35 @@ def take(
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(Session(login))
         source = inspect(control, database)
-        _artefact.prepare_directory(directory, source.data_bytes)
+        copies = engine == _artefact.TABLESPACES
+        # Files are there twice until they are sealed.
+        _artefact.prepare_directory(directory, source.data_bytes + (2 * source.file_bytes if copies else 0))
         lock = _lock_statement(control, source, database)
         # Without a lock only one connection can see one instant.
-        sessions = [stack.enter_context(Session(login, binary=True)) for dummy in range(workers + 1 if lock else 1)]
+        sessions = [stack.enter_context(Session(login, binary=True)) for dummy in range(workers + 1 if lock or copies else 1)]
         limit = min(source.server.max_allowed_packet, 4 * chunk_bytes)
         for session in sessions:
             session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             session.execute("SET SESSION group_concat_max_len = {0}".format(limit))
-        freeze = _freeze(control, sessions, lock, source, lock_wait_timeout)
+        cipher = _artefact.Cipher.new(secret) if secret else None
+        writer = stack.enter_context(_artefact.Writer(directory, _artefact.new_id(control.utc_now()), cipher))
+        files = _Files(login, database, source, writer, lock_wait_timeout, progress) if copies else None
+        freeze = files.freeze(control, sessions, workers) if files else _freeze(control, sessions, lock, source, lock_wait_timeout)
         binlog = _binlog_position(sessions[0])
         for table in source.schema.tables:
             _schema.refuse_inexact_json(sessions[0], database, table)
-        cipher = _artefact.Cipher.new(secret) if secret else None
-        writer = stack.enter_context(_artefact.Writer(directory, _artefact.new_id(freeze.began), cipher))
         tables = sorted(source.schema.tables, key=lambda table: -table.data_bytes)
-        progress.start("snapshot", sum(table.row_estimate for table in tables))
-        export = _Export(database, writer, chunk_bytes, progress)
+        export = (_Hashes if files else _Export)(database, writer, chunk_bytes, progress)
         try:
-            in_parallel(sessions[1:] or sessions, export.ranges(sessions[0], tables), export.copy)
+            with files.recovered() if files else contextlib.nullcontext():
+                progress.start("snapshot", sum(table.row_estimate for table in tables))
+                in_parallel(sessions[1:] or sessions, export.ranges(sessions[0], tables), export.copy)
         except DatabaseError as error:
             if error.code in _ALTERED:
                 raise _altered(database) from None
             raise
+        if files:
+            files.seal(tables, workers, chunk_bytes)
         after = _schema.read_schema(control, database)
         if after.definitions() != source.schema.definitions():
             raise _altered(database)
@@ -129,6 +142,7 @@ def take(
             "began": freeze.began,
             "ended": control.utc_now(),
             "method": freeze.method,
+            "engine": engine,
             # The server's own account of itself, without the account that asked.
             "server": {name: value for name, value in source.server._asdict().items() if name != "account"},
             "charset": after.charset,
@@ -140,6 +154,8 @@ def take(
             "triggers": [list(trigger) for trigger in after.triggers],
             "left_out": after.left_out,
             "chunks": {table.name: sorted(export.chunks.get(table.name, [])) for table in after.tables},
+            "spaces": files.pieces if files else {},
+            "page_size": _tablespaces.page_size(control) if files else None,
         }
         snapshot = writer.finish(manifest)
     timings = dict(freeze._asdict(), total_s=round(time.monotonic() - started, 3))
@@ -148,7 +164,16 @@ def take(
 
 
 class _Export:
-    """Reads ranges and writes them as chunks; shared by all workers."""
+    """Reads ranges and writes them as chunks; shared by all workers.
+
+    Attributes:
+        EXPRESSION: makes the SQL expression for what is read of a row.
+        SEPARATOR: what stands between two rows, here and in SQL.
+    """
+
+    EXPRESSION = staticmethod(_schema.row_text)
+    SEPARATOR = _schema.ROW_SEPARATOR
+    SEPARATOR_SQL = _schema.SEPARATOR_SQL
 
     def __init__(self, database: str, writer: _artefact.Writer, chunk_bytes: int, progress: Progress) -> None:
         self.chunks = {}  # type: t.Dict[str, t.List[_artefact.Chunk]]
@@ -188,7 +213,7 @@ class _Export:
         # The server builds the text of the whole chunk, so that Python does little more than moving bytes.
         count, text = session.rows(
             "SELECT COUNT(*), GROUP_CONCAT({0} SEPARATOR {1}) FROM {2} WHERE {3}".format(
-                _schema.row_text(table), _schema.SEPARATOR_SQL, quote_name(self._database, table.name), condition
+                self.EXPRESSION(table), self.SEPARATOR_SQL, quote_name(self._database, table.name), condition
             )
         )[0]
         codes = set(session.warning_codes())
@@ -209,10 +234,10 @@ class _Export:
     def _copy_whole(self, session: Session, table: Table, condition: str = "TRUE", header: t.Optional[t.Dict[str, Literals]] = None) -> None:
         """Copy row by row: a table without a key to split it, or a row too large for GROUP_CONCAT."""
         texts, size = [], 0  # type: t.List[bytes], int
-        query = "SELECT {0} FROM {1} WHERE {2}".format(_schema.row_text(table), quote_name(self._database, table.name), condition)
+        query = "SELECT {0} FROM {1} WHERE {2}".format(self.EXPRESSION(table), quote_name(self._database, table.name), condition)
         for (text,) in session.stream(query):
             if texts and size + len(text) > self._chunk_bytes:
-                self._write(table, header or {}, len(texts), _schema.ROW_SEPARATOR.join(texts))
+                self._write(table, header or {}, len(texts), self.SEPARATOR.join(texts))
                 texts, size = [], 0
             texts.append(text)
             size += len(text) + 1
@@ -223,10 +248,14 @@ class _Export:
         if codes:
             raise _warned(table, codes)
         if texts:
-            self._write(table, header or {}, len(texts), _schema.ROW_SEPARATOR.join(texts))
+            self._write(table, header or {}, len(texts), self.SEPARATOR.join(texts))
+
+    def _content(self, rows: int, text: bytes) -> t.Tuple[bytes, bytes]:
+        """Return the hashes and the text of rows."""
+        return _schema.row_hashes(text.split(self.SEPARATOR) if rows else []), text
 
     def _write(self, table: Table, header: t.Dict[str, Literals], rows: int, text: bytes) -> None:
-        hashes = _schema.row_hashes(text.split(_schema.ROW_SEPARATOR) if rows else [])
+        hashes, text = self._content(rows, text)
         if len(hashes) != rows * _artefact.HASH:
             raise SnapshotError(table.name, "the server counts {0} rows and sends others.".format(rows), "Check the table.")
         with self._lock:
@@ -251,6 +280,76 @@ class _Export:
             )
         )
         return _schema.key_literals(table, found[0]) if found else None
+
+
+class _Hashes(_Export):
+    """Reads the hashes of the rows only."""
+
+    EXPRESSION = staticmethod(_schema.row_hash)
+    SEPARATOR = b""
+    SEPARATOR_SQL = "''"
+
+    def _content(self, rows: int, text: bytes) -> t.Tuple[bytes, bytes]:
+        return text, b""
+
+
+class _Files:
+    """Copies the files of the tables and writes them as pieces."""
+
+    def __init__(self, login: Login, database: str, source: Source, writer: _artefact.Writer, patience: float, progress: Progress) -> None:
+        self.pieces = {}  # type: t.Dict[str, t.Dict[str, t.List[_artefact.Piece]]]
+        self._source = source
+        self._writer = writer
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._folder = os.path.join(writer.part, "files")
+        directory = _tablespaces.data_directory(source.server)
+        self._copy = _hot_copy.HotCopy(login, directory, database, self._folder, [writer.lock_file], patience)
+
+    def freeze(self, control: Session, sessions: t.Sequence[Session], workers: int) -> Freeze:
+        """Copy the files, and open one transaction a session at the moment that the copy is of."""
+        began = []  # type: t.List[str]
+
+        def open_transactions() -> None:
+            # The time first: nothing that was committed before it is missing.
+            began.append(control.utc_now())
+            for session in sessions:
+                session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+        os.mkdir(self._folder, 0o700)
+        moment = self._copy.run(open_transactions, workers, self._progress, self._source.file_bytes)
+        if not began:
+            raise SnapshotError(control.login.name, "mariadb-backup did not say when its copy was complete.", "Take the snapshot with engine=rows.")
+        return Freeze(began[0], "backup_stage", moment.lock_wait_s, moment.lock_s)
+
+    @contextlib.contextmanager
+    def recovered(self) -> t.Iterator[None]:
+        """Recover the copied files while the caller reads rows."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            recovery = pool.submit(self._copy.prepare)
+            yield
+            recovery.result()
+
+    def seal(self, tables: t.Sequence[Table], workers: int, size: int) -> None:
+        """Write the files as pieces, and remove the copy that is in clear text."""
+        paths = [(table.name, kind, self._copy.path(table.name, kind)) for table in tables for kind in _tablespaces.KINDS]
+        self._progress.start("seal", sum(os.path.getsize(path) for dummy, dummy2, path in paths))
+        places = [(table, kind, path, offset) for table, kind, path in paths for offset in range(0, os.path.getsize(path), size)]
+
+        def work(worker: int, task: t.Tuple[int, t.Tuple[str, str, str, int]]) -> None:
+            number, (table, kind, path, offset) = task
+            with open(path, "rb") as file:
+                file.seek(offset)
+                piece = self._writer.write_piece(table, kind, number, file.read(size))
+            with self._lock:
+                self.pieces.setdefault(table, {}).setdefault(kind, []).append(piece)
+            self._progress.add(piece.bytes, piece.size)
+
+        in_parallel(list(range(workers)), iter(enumerate(places, 1)), work)
+        for kinds in self.pieces.values():
+            for pieces in kinds.values():
+                pieces.sort()
+        shutil.rmtree(self._folder)
 
 
 def _lock_statement(control: Session, source: Source, database: str) -> t.Optional[str]:

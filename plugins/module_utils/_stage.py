@@ -17,9 +17,9 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _delta, _privileges, _schema
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Chunk, Cipher, Content, Snapshot, numbers
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_server
+from ansible_collections.edge_encryption.clone.plugins.module_utils import _delta, _privileges, _schema, _tablespaces
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import TABLESPACES, Chunk, Cipher, Content, Snapshot, numbers
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_release, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._delta import Base
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel
@@ -29,6 +29,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_jour
 LOADING, COMPLETE = "loading", "complete"
 # Room for the head of an INSERT statement within max_allowed_packet.
 _HEAD = 65536
+_COUNTER = re.compile(r"^\).*? AUTO_INCREMENT=(\d+)", re.MULTILINE)
 
 
 class StageError(EdgeError):
@@ -74,8 +75,22 @@ def inspect_target(
     unknown = sorted({column.collation for table in tables for column in table.columns if column.collation} - known)
     if unknown:
         raise StageError(control.login.name, "does not know the collations {0}.".format(", ".join(unknown)), "Use a server at least as new as the source.")
+    if snapshot.engine == TABLESPACES:
+        _refuse_files(control, server, snapshot)
     refuse_strangers(control, database, [table.name for table in tables], keep)
     return server
+
+
+def _refuse_files(control: Session, server: Server, snapshot: Snapshot) -> None:
+    source = snapshot.data["server"]
+    there = {"vendor": source["vendor"], "release": list(read_release(source["version"])), "page_size": snapshot.data["page_size"]}
+    reasons = _tablespaces.reasons_against_pair(there, _tablespaces.facts(control, server)) + _tablespaces.reasons_against_target(control, server)
+    if reasons:
+        raise StageError(
+            control.login.name,
+            "cannot import the files of the snapshot {0}: {1}.".format(snapshot.id, "; ".join(reasons)),
+            "Correct that, or take a snapshot with engine=rows.",
+        )
 
 
 def refuse_strangers(control: Session, database: str, expected: t.Sequence[str], keep: t.Sequence[str]) -> None:
@@ -157,7 +172,10 @@ class Stage:
         self._missing = {}  # type: t.Dict[int, t.Optional[t.Sequence[int]]]
         self._loaded = 0
         self._delta = {"rows_kept": 0, "rows_added": 0, "rows_removed": 0}
-        self.load_method = "load_data" if server.local_infile else "insert"
+
+    @property
+    def load_method(self) -> str:
+        return "load_data" if self._server.local_infile else "insert"
 
     def run(self, workers: int) -> t.Dict[str, t.Any]:
         """Load what is missing, verify it, and return what was done."""
@@ -178,27 +196,27 @@ class Stage:
             _delta.adopt(self._control, self._base, self._schema)
         resumed = self._create_tables()
         self._prove_views_and_triggers()
-        found = len(resumed)
         timings = {}  # type: t.Dict[str, float]
-        started = time.monotonic()
         with contextlib.ExitStack() as stack:
             sessions = [stack.enter_context(self._load_session()) for dummy in range(workers)]
-            if self._base:
-                resumed = self._compare_base(sessions, resumed)
-                timings["compare_s"] = round(time.monotonic() - started, 3)
-                started = time.monotonic()
-            in_parallel(sessions, iter(self._tasks(resumed)), self._load)
-            timings["load_s"] = round(time.monotonic() - started, 3)
-            started = time.monotonic()
-            self._add_foreign_keys()
-            for table in self._tables:
-                self._compare_definition(table)
-            timings["check_s"] = round(time.monotonic() - started, 3)
+            self._bring_rows(sessions, resumed, timings)
+            with timed(timings, "check_s"):
+                self._add_foreign_keys()
+                for table in self._tables:
+                    self._compare_definition(table)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
         timings["total_s"] = round(time.monotonic() - began, 3)
-        result = {"load_method": self.load_method, "chunks_resumed": found, "timings": timings}  # type: t.Dict[str, t.Any]
+        result = {"load_method": self.load_method, "chunks_resumed": len(resumed), "timings": timings}  # type: t.Dict[str, t.Any]
         result["binary_log_bytes"] = self._loaded if self._server.binary_log else 0
         return dict(result, delta=dict(self._delta, schema=self._base.schema)) if self._base else result
+
+    def _bring_rows(self, sessions: t.Sequence[Session], resumed: t.Set[int], timings: t.Dict[str, float]) -> None:
+        """Bring all rows but those of the chunks that are there already, and verify them."""
+        if self._base:
+            with timed(timings, "compare_s"):
+                resumed = self._compare_base(sessions, resumed)
+        with timed(timings, "load_s"):
+            in_parallel(sessions, iter(self._tasks(resumed)), self._load)
 
     def _detail(self) -> t.Dict[str, t.Any]:
         """Return all that the cut-over needs, so that it does without the artefact."""
@@ -219,9 +237,12 @@ class Stage:
         present = _schema.table_names(self._control, self._schema)
         for table in self._tables:
             if table.name not in present:
-                self._control.execute(_schema.create_statement(self._schema, table))
+                self._control.execute(self._create_statement(table))
         self._control.execute("SET SESSION foreign_key_checks = 1")
         return {int(row[0]) for row in self._control.rows("SELECT number FROM " + quote_name(self._schema, CHUNKS))}
+
+    def _create_statement(self, table: Table) -> str:
+        return _schema.create_statement(self._schema, table)
 
     def _compare_base(self, sessions: t.Sequence[Session], resumed: t.Set[int]) -> t.Set[int]:
         """Remove from the base what the snapshot lacks, and return the numbers of the chunks that need no loading any more.
@@ -376,8 +397,7 @@ class Stage:
         create = session.rows("SHOW CREATE TABLE " + name)[0][1]
         present = _schema.index_names(create)
         missing = ["ADD " + line for line in _schema.split_create(table)[1] if not set(_schema.index_names("  " + line)) <= set(present)]
-        if _counter(create) < _counter(table.create):
-            missing.append("AUTO_INCREMENT = {0}".format(_counter(table.create)))
+        missing += missing_counter(create, table)
         if missing:
             session.execute("ALTER TABLE {0} {1}".format(name, ", ".join(missing)))
             rows, expected = session.value("SELECT COUNT(*) FROM " + name), sum(chunk.rows for chunk in self._snapshot.chunks(table.name))
@@ -417,10 +437,10 @@ class Stage:
     def _compare_definition(self, table: Table) -> None:
         """Compare what the server made of the definition; servers of another release may write the same one differently."""
         create = self._control.rows("SHOW CREATE TABLE " + quote_name(self._schema, table.name))[0][1]
-        same_release = self._server.version.split(".")[:2] == self._snapshot.data["server"]["version"].split(".")[:2]
+        same_release = self._server.release == read_release(self._snapshot.data["server"]["version"])
         if same_release and _schema.comparable(create) != _schema.comparable(table.create):
             raise StageError(table.name, "its definition on this server is not that of the snapshot.", "Compare the settings of both servers.")
-        if _counter(create) < _counter(table.create):
+        if missing_counter(create, table):
             raise StageError(table.name, "its AUTO_INCREMENT counter is behind the snapshot's.", "Stage the snapshot again.")
 
     def _prove_views_and_triggers(self) -> None:
@@ -428,6 +448,13 @@ class Stage:
         _schema.create_triggers(self._control, self._schema, [Trigger(*entry) for entry in self._snapshot.data["triggers"]])
         _schema.create_views(self._control, self._schema, self._snapshot.data["views"])
         _schema.drop_views_and_triggers(self._control, self._schema)
+
+
+@contextlib.contextmanager
+def timed(timings: t.Dict[str, float], name: str) -> t.Iterator[None]:
+    started = time.monotonic()
+    yield
+    timings[name] = round(time.monotonic() - started, 3)
 
 
 def split_rows(table: str, text: bytes, limit: int) -> t.Iterator[bytes]:
@@ -465,6 +492,7 @@ def _load_data(session: Session, target: str, columns: str, text: bytes) -> int:
         thread.join()
 
 
-def _counter(create: str) -> int:
-    found = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", create, re.MULTILINE)
-    return int(found.group(1)) if found else 0
+def missing_counter(create: str, table: Table) -> t.List[str]:
+    """Return the part of ALTER TABLE that brings the next AUTO_INCREMENT value up to the snapshot's; nothing when it is there."""
+    present, wanted = (int(found.group(1)) if found else 0 for found in map(_COUNTER.search, (create, table.create)))
+    return ["AUTO_INCREMENT = {0}".format(wanted)] if present < wanted else []

@@ -8,8 +8,17 @@
 
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _privileges, _replicas, _schema, _schema_journal, _stage
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Session, read_server
+from ansible_collections.edge_encryption.clone.plugins.module_utils import (
+    _artefact,
+    _cut_over,
+    _privileges,
+    _replicas,
+    _schema,
+    _schema_journal,
+    _stage,
+    _tablespaces,
+)
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
 
@@ -30,6 +39,7 @@ def look(
             "tables": _table_facts(control, database),
             "staged": _staged_facts(own),
             "previous": [_previous_facts(name, entry) for name, entry in own if entry and entry.detail.get("keep") == name],
+            "tablespaces": _tablespace_facts(control, server, grants, database),
             "missing_privileges": {
                 "source": grants.missing_on_source(database) + grants.missing(["RELOAD"], "*.*", ["*"]),
                 "target": grants.missing_on_target(database, beside, delta),
@@ -73,6 +83,15 @@ def _table_facts(control: Session, database: str) -> t.List[t.Dict[str, t.Any]]:
         [database],
     )
     return [{"name": name, "engine": engine, "rows": int(count), "bytes": int(size)} for name, engine, count, size in rows]
+
+
+def _tablespace_facts(control: Session, server: Server, grants: _privileges.Grants, database: str) -> t.Dict[str, t.Any]:
+    tables = _schema.read_schema(control, database).tables if _schema.schema_exists(control, database) else []
+    return dict(
+        _tablespaces.facts(control, server),
+        source=_tablespaces.reasons_against_source(control, server, grants, database, tables),
+        target=_tablespaces.reasons_against_target(control, server),
+    )
 
 
 def _staged_facts(own: t.Sequence[t.Tuple[str, t.Optional[Entry]]]) -> t.Optional[t.Dict[str, t.Any]]:

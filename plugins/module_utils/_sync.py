@@ -10,13 +10,25 @@ import datetime
 import os
 import typing as t
 
-from ansible_collections.edge_encryption.clone.plugins.module_utils import _artefact, _cut_over, _delta, _replicas, _schema, _schema_journal, _snapshot, _stage
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ArtefactError, Snapshot, TimeRule
+from ansible_collections.edge_encryption.clone.plugins.module_utils import (
+    _artefact,
+    _cut_over,
+    _delta,
+    _import,
+    _replicas,
+    _schema,
+    _schema_journal,
+    _snapshot,
+    _stage,
+    _tablespaces,
+)
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import ROWS, TABLESPACES, ArtefactError, Snapshot, TimeRule
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
 
 Result = t.Dict[str, t.Any]
+AUTO = "auto"
 
 
 class Request(t.NamedTuple):
@@ -26,6 +38,8 @@ class Request(t.NamedTuple):
     database: str
     snapshot_dir: t.Optional[str] = None
     snapshot: t.Optional[str] = None
+    engine: str = ROWS
+    target_tablespaces: t.Optional[t.Dict[str, t.Any]] = None
     source_server: t.Optional[t.Dict[str, str]] = None
     backup_time: t.Optional[str] = None
     margin: float = 0
@@ -82,14 +96,15 @@ def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -
     with Session(request.login) as control:
         source = _snapshot.inspect(control, request.database)
         own = [found for found in _artefact.list_snapshots(directory) if found.is_of(source.server.identity, request.database)]
-        found = _qualified(own, request)
+        engine, refused = _choose_engine(control, source, request)
+        found = _qualified([found for found in own if found.engine in (engine, request.engine.replace(AUTO, ROWS))], request)
         if found:
             return _snapshot_result(found, False, diff)
         now = _artefact.parse_time("clock", control.utc_now())
         if request.rule:
             request.rule.require(now, "a snapshot taken now")
         if check:
-            return {"changed": True, "diff": _diff("snapshot", [], None) if diff else {}}
+            return {"changed": True, "tablespaces_refused": refused, "diff": _diff("snapshot", [], None) if diff else {}}
     snapshot, timings = _snapshot.take(
         request.login,
         request.database,
@@ -99,6 +114,7 @@ def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -
         request.chunk_bytes,
         request.lock_wait_timeout,
         request.run_id,
+        engine,
         progress,
     )
     removed = []
@@ -106,7 +122,24 @@ def snapshotted(request: Request, check: bool, diff: bool, progress: Progress) -
         for old in _artefact.superfluous(own + [snapshot], request.keep_snapshots, request.keep_for, now):
             _artefact.remove(old)
             removed.append(old.id)
-    return dict(_snapshot_result(snapshot, True, diff), timings=timings, removed_snapshots=removed)
+    return dict(_snapshot_result(snapshot, True, diff), timings=timings, removed_snapshots=removed, tablespaces_refused=refused)
+
+
+def _choose_engine(control: Session, source: _snapshot.Source, request: Request) -> t.Tuple[str, t.List[str]]:
+    """Return what to copy, and why it is not files although they were asked for."""
+    if request.engine == ROWS:
+        return ROWS, []
+    target = request.target_tablespaces
+    refused = _tablespaces.reasons_against_source(control, source.server, source.grants, request.database, source.schema.tables)
+    if target:
+        refused += _tablespaces.reasons_against_pair(_tablespaces.facts(control, source.server), target) + list(target["target"])
+    elif request.engine != TABLESPACES:
+        refused.append("target_tablespaces does not say whether the target can import files")
+    if refused and request.engine == TABLESPACES:
+        raise EdgeError(
+            control.login.name, "cannot copy the files of {0}: {1}.".format(request.database, "; ".join(refused)), "Correct that, or take engine=rows."
+        )
+    return ROWS if refused else TABLESPACES, refused
 
 
 def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Result:
@@ -137,9 +170,12 @@ def staged(request: Request, check: bool, diff: bool, progress: Progress) -> Res
         run_id = request.run_id or ""
 
         def find_base() -> t.Optional[_delta.Base]:
-            return _delta.find_base(control, request.database, snapshot, run_id, request.keep_for) if request.delta else None
+            if not request.delta or snapshot.engine != ROWS:
+                return None
+            return _delta.find_base(control, request.database, snapshot, run_id, request.keep_for)
 
-        stage = _stage.Stage(request.login, control, server, snapshot, cipher, request.stage, run_id, progress, find_base)
+        kind = _stage.Stage if snapshot.engine == ROWS else _import.ImportStage
+        stage = kind(request.login, control, server, snapshot, cipher, request.stage, run_id, progress, find_base)
         return dict(result, **stage.run(request.workers))
 
 
@@ -222,6 +258,7 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     if not request.rule:
         raise ArtefactError("backup_time", "is not given, so no snapshot can be chosen.", "Give the end of the instance's backup in UTC, or a snapshot.")
     others = [found for found in _artefact.list_snapshots(directory) if request.allow_same_server or not found.is_of(identity, request.database)]
+    others = [found for found in others if request.engine in (AUTO, found.engine)]
     sources = {_place(found.data["server"]["identity"]) for found in others}
     if request.source_server:
         others = [found for found in others if found.data["server"]["identity"] == request.source_server]
@@ -235,7 +272,8 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     if chosen:
         return chosen
     if not others:
-        raise ArtefactError(directory, "holds no complete snapshot of another database.", "Take one with state=snapshotted.")
+        kind = "" if request.engine == AUTO else " with engine={0}".format(request.engine)
+        raise ArtefactError(directory, "holds no complete snapshot{0} of another database.".format(kind), "Take one with state=snapshotted.")
     later = [found for found in others if _artefact.parse_time("began", found.began) > request.rule.latest]
     nearest = later[0] if later else others[-1]
     request.rule.require(_artefact.parse_time("began", nearest.began), "the nearest snapshot, {0},".format(nearest.id))

@@ -205,6 +205,34 @@ snapshot_dir_free_bytes:
   returned: when O(snapshot_dir) is given
   type: int
   sample: 85899345920
+tablespaces:
+  description: Whether this host can have the server's files copied or imported, as C(engine) of M(edge_encryption.clone.mysql_token_db_sync) may ask for.
+  returned: success
+  type: dict
+  contains:
+    vendor:
+      description: V(mysql) or V(mariadb). It must be the same on both sides.
+      type: str
+      sample: mariadb
+    release:
+      description: Major and minor version. It must be the same on both sides.
+      type: list
+      elements: int
+      sample: [10, 11]
+    page_size:
+      description: Size of InnoDB's pages in bytes. It must be the same on both sides.
+      type: int
+      sample: 16384
+    source:
+      description: What is against copying the files of this server's token database. Empty when nothing is.
+      type: list
+      elements: str
+      sample: ["mariadb-backup is not installed on this host"]
+    target:
+      description: What is against importing files on this server. Empty when nothing is.
+      type: list
+      elements: str
+      sample: ["the server writes a binary log, which an import does not enter"]
 missing_privileges:
   description: The C(GRANT) statements that the account lacks in order to be used for the C(source), or for the C(target).
   returned: success

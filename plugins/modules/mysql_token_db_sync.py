@@ -49,6 +49,23 @@ options:
   snapshot:
     description: ID of the snapshot to stage or, for O(state=cut_over), that must be the staged one.
     type: str
+  engine:
+    description:
+      - What O(state=snapshotted) copies, and which snapshots O(state=staged) may choose. One that O(snapshot) names is staged whatever it holds.
+      - V(rows) - the rows, over O(workers) connections. Works on every server, and is the only one that O(delta) can use.
+      - V(tablespaces) - the files of the tables, which C(mariadb-backup) copies while the source is being written to, and which the target imports. The
+        hash of each row is read from the source as well, at the moment of the copy, and every row is measured on the target. It takes less time, but
+        only works on MariaDB, where the module runs as root or as the owner of the server's data directory, and not with a binary log on the target, Galera,
+        encrypted, partitioned or full-text tables, or two servers of different releases.
+      - V(auto) - files when nothing is against it, otherwise rows. RV(tablespaces_refused) tells what is against it.
+    type: str
+    default: rows
+    choices: [auto, rows, tablespaces]
+  target_tablespaces:
+    description:
+      - What RV(edge_encryption.clone.mysql_token_db_info#module:tablespaces) is on the target, for O(state=snapshotted).
+      - With O(engine=auto), files are copied only when the target can import them.
+    type: dict
   source_server:
     description:
       - The server that the snapshot to stage must be of, as RV(edge_encryption.clone.mysql_token_db_info#module:server.identity) describes it.
@@ -103,6 +120,7 @@ options:
       - The youngest schema is taken that keeps replaced tables, belongs to another run and is older than O(keep_for). It is gone afterwards, so
         that earlier run can no longer be rolled back. Without such a schema, everything is loaded.
       - Every row is compared by its checksum, so the result is the same as without this option. It needs C(DELETE) on the schemas beside O(database).
+      - Without effect on a snapshot of files (see O(engine)).
     type: bool
     default: false
   allow_connected:
@@ -134,6 +152,7 @@ options:
     description:
       - Seconds to wait for locks on tables.
       - The read lock of a snapshot is tried for in short attempts during this time, so that writers do not queue up behind it.
+      - With O(engine=tablespaces), the time for each of the backup locks that only DDL waits for; nobody is kept from committing for more than 5 seconds.
     type: int
     default: 10
   replica_timeout:
@@ -167,6 +186,10 @@ notes:
     C(`edgeencryption`.*) and on C(`edgeencryption\_%`.*), and C(GRANT PROCESS ON *.*). With O(delta), C(DELETE) on the latter too.
     A safety snapshot there needs the rights of a source.
   - >-
+    With O(engine=tablespaces), C(PROCESS) and C(RELOAD) are needed on the source, and C(mariadb-backup) of the server's release on the
+    host that runs this module. The copied files lie in O(snapshot_dir) in clear text until they are encrypted and removed; a run that was
+    killed leaves them to the next one to remove.
+  - >-
     Views and triggers are created with the account of this module as definer, since the original one need not exist on the target. Should the database
     have any, grant this account what they need in order to run. The tables of Edge Encryption come without. A server that writes a binary log
     lets an account without C(SUPER) create triggers only with C(log_bin_trust_function_creators=ON) (error 1419); O(state=staged) finds that out
@@ -192,6 +215,27 @@ EXAMPLES = r"""
     snapshot_dir: /var/lib/edge_clone/snapshots
     encryption_key_file: /etc/edge_clone/snapshot.key
     backup_time: "{{ clone.backup_completed }}"
+
+- name: Look whether the target can import files
+  edge_encryption.clone.mysql_token_db_info:
+    login_host: tokens.test.example.com
+    login_user: edge_clone_write
+    login_password: "{{ target_password }}"
+    ca_cert: /etc/pki/tokens.pem
+  register: target_db
+
+- name: Take a snapshot of the files, or of the rows where that cannot be
+  edge_encryption.clone.mysql_token_db_sync:
+    state: snapshotted
+    engine: auto
+    target_tablespaces: "{{ target_db.tablespaces }}"
+    login_host: tokens.prod.example.com
+    login_user: edge_clone_read
+    login_password: "{{ source_password }}"
+    ca_cert: /etc/pki/tokens.pem
+    snapshot_dir: /var/lib/edge_clone/snapshots
+    encryption_key_file: /etc/edge_clone/snapshot.key
+    run_id: acmetest/CLONE0010001
 
 - name: Load it beside the live database of the target
   edge_encryption.clone.mysql_token_db_sync:
@@ -262,6 +306,10 @@ snapshot:
       description: Version of the server that it was taken from.
       type: str
       sample: 10.11.6-MariaDB-log
+    engine:
+      description: V(rows), or V(tablespaces) for files.
+      type: str
+      sample: rows
     encrypted:
       description: Whether its files are encrypted.
       type: bool
@@ -311,8 +359,14 @@ previous_schema:
   returned: O(state=cut_over), O(state=rolled_back) and O(state=pruned)
   type: str
   sample: edgeencryption_prev_acmetest_clone0010001_1a2b3c4d
+tablespaces_refused:
+  description: What was against copying files, when O(engine) asked for them.
+  returned: O(state=snapshotted) and changed
+  type: list
+  elements: str
+  sample: ["the server is no MariaDB"]
 load_method:
-  description: V(load_data) for C(LOAD DATA LOCAL), V(insert) for multi-row C(INSERT).
+  description: V(load_data) for C(LOAD DATA LOCAL), V(insert) for multi-row C(INSERT), V(import_tablespace) for C(ALTER TABLE ... IMPORT TABLESPACE).
   returned: O(state=staged) and changed
   type: str
   sample: load_data
@@ -387,7 +441,7 @@ timings:
   description:
     - Durations in seconds, by name. C(lock_s) is how long the read lock was held, C(lock_wait_s) how long it was waited for, C(swap_s) how long the
       exchange of the tables took.
-    - C(method) says how the snapshot was made consistent - V(global_read_lock), V(table_read_lock) or V(one_connection).
+    - C(method) says how the snapshot was made consistent - V(global_read_lock), V(table_read_lock), V(one_connection) or V(backup_stage).
   returned: changed
   type: dict
   sample: {"lock_s": 0.004, "lock_wait_s": 0.001, "method": "global_read_lock", "total_s": 2.412}
@@ -409,6 +463,8 @@ def main() -> None:
             state={"type": "str", "required": True, "choices": ["snapshotted", "staged", "discarded", "cut_over", "rolled_back", "pruned"]},
             snapshot_dir={"type": "path"},
             snapshot={"type": "str"},
+            engine={"type": "str", "default": "rows", "choices": ["auto", "rows", "tablespaces"]},
+            target_tablespaces={"type": "dict"},
             backup_time={"type": "str"},
             margin={"type": "float", "default": 0},
             max_lag={"type": "float", "default": 14400},
@@ -452,12 +508,14 @@ def main() -> None:
     params = module.params
     request = _sync.Request(login=_db.make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields})
     lines = Progress(params["progress_file"], "token database")
-    units = {"replicas": "replicas"}
+    units = {"replicas": "replicas", "copy": "bytes", "seal": "bytes", "import": "tables"}
     progress = Counter(lambda step, done, total, size: lines.report(step, done=done, total=total, unit=units.get(step, "rows"), size=size))
     try:
-        module.exit_json(**getattr(_sync, params["state"])(request, module.check_mode, module._diff, progress))
+        with progress.ticking():
+            result = getattr(_sync, params["state"])(request, module.check_mode, module._diff, progress)
     except EdgeError as error:
         module.fail_json(**error.to_result())
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Task files that only other entry points of the role include.
 INTERNAL = {
     "clone_journal": {"before", "failed", "gate", "hours", "lost", "over"}, "instance_clone": {"ask", "ended", "follow"}, "proxies": {"paths"},
-    "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"sync"},
+    "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"look", "sync"},
 }  # fmt: skip
 
 

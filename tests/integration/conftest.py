@@ -66,6 +66,7 @@ class Site:
         self.source = source
         self.target = target
         self.directory = str(directory)
+        self.snapshot_options = {}  # type: t.Dict[str, t.Any]
         self._run = run
 
     def options(self, side: str, state: str, **options: t.Any) -> t.Dict[str, t.Any]:
@@ -76,6 +77,8 @@ class Site:
             base["instance_rolled_back"] = True
         if state in ("snapshotted", "staged") and not {"encryption_key", "unencrypted", "encryption_key_file"} & set(options):
             base["encryption_key"] = SECRET
+        if state == "snapshotted":
+            base.update(self.snapshot_options)
         return {name: value for name, value in dict(base, **options).items() if value is not None}
 
     def sync(self, side: str, state: str, check: bool = False, diff: bool = False, **options: t.Any) -> ModuleResult:
@@ -168,7 +171,11 @@ def servers(make_server):
 @pytest.fixture
 def site(servers, run_module, tmp_path):  # noqa: F811
     """Return a site whose source has 900 rows and whose target has 300 others."""
-    source, target = servers
+    return make_site(*servers, run_module, tmp_path / "snapshots")
+
+
+def make_site(source: mariadb.MariaDb, target: mariadb.MariaDb, run: t.Callable[..., ModuleResult], directory: t.Any) -> Site:
+    """Fill both servers anew, with the documented rights only."""
     for server, side, rows in ((source, "prod", 900), (target, "test", 300)):
         names = [row[0] for row in server.sql("SHOW DATABASES LIKE 'edge%'")]
         server.sql("SET foreign_key_checks = 0", *["DROP DATABASE `{0}`".format(name) for name in names])
@@ -181,4 +188,4 @@ def site(servers, run_module, tmp_path):  # noqa: F811
         RIGHTS.format("`edgeencryption\\_%`"),
         "GRANT PROCESS ON *.* TO 'edge_clone_write'@'127.0.0.1'",
     )
-    return Site(source, target, run_module, tmp_path / "snapshots")
+    return Site(source, target, run, directory)
