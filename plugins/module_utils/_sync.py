@@ -258,7 +258,11 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     if not request.rule:
         raise ArtefactError("backup_time", "is not given, so no snapshot can be chosen.", "Give the end of the instance's backup in UTC, or a snapshot.")
     others = [found for found in _artefact.list_snapshots(directory) if request.allow_same_server or not found.is_of(identity, request.database)]
-    others = [found for found in others if request.engine in (AUTO, found.engine)]
+    of_the_kind = [found for found in others if request.engine in (AUTO, found.engine)]
+    if others and not of_the_kind:
+        cause = "holds snapshots, but none with engine={0}.".format(request.engine)
+        raise ArtefactError(directory, cause, "Take one with state=snapshotted, or set engine=auto.")
+    others = of_the_kind
     sources = {_place(found.data["server"]["identity"]) for found in others}
     if request.source_server:
         others = [found for found in others if found.data["server"]["identity"] == request.source_server]
@@ -272,8 +276,7 @@ def choose(request: Request, identity: t.Dict[str, str]) -> Snapshot:
     if chosen:
         return chosen
     if not others:
-        kind = "" if request.engine == AUTO else " with engine={0}".format(request.engine)
-        raise ArtefactError(directory, "holds no complete snapshot{0} of another database.".format(kind), "Take one with state=snapshotted.")
+        raise ArtefactError(directory, "holds no complete snapshot of another database.", "Take one with state=snapshotted.")
     later = [found for found in others if _artefact.parse_time("began", found.began) > request.rule.latest]
     nearest = later[0] if later else others[-1]
     request.rule.require(_artefact.parse_time("began", nearest.began), "the nearest snapshot, {0},".format(nearest.id))

@@ -367,7 +367,7 @@ def test_another_server_s_directory_is_not_taken_for_the_target_s(site, monkeypa
 def test_only_snapshots_of_the_kind_are_chosen(site):
     taken = site.snapshot()["snapshot"]
     began = taken["began"]
-    assert "no complete snapshot with engine=rows" in site.refused("target", "staged", backup_time=began, run_id=RUN)
+    assert "holds snapshots, but none with engine=rows" in site.refused("target", "staged", backup_time=began, run_id=RUN)
     assert site.ok("target", "staged", backup_time=began, run_id=RUN, engine="auto")["snapshot"]["id"] == taken["id"]
     # A nightly snapshot of files is none of rows.
     rows = site.snapshot(engine="rows", backup_time=began)

@@ -357,7 +357,7 @@ def test_progress_counts_rows_and_nothing_else(site, tmp_path):
     site.snapshot()
     login = _db.Login("127.0.0.1", site.source.port, "edge_clone_read", "read-password", str(site.source.directory / "ca.pem"))
     progress = _parallel.Progress(lambda *counts: seen.append(counts))
-    _snapshot.take(login, "edgeencryption", str(tmp_path / "other"), None, 2, 16384, 5, None, progress)
+    _snapshot.take(login, "edgeencryption", str(tmp_path / "other"), None, 2, 16384, 5, None, "rows", progress)
     assert seen[0][:2] == ("snapshot", 0) and seen[-1][1] == 1351
     path = tmp_path / "progress"
     snapshot = site.snapshot(progress_file=str(path))["snapshot"]["id"]
