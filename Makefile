@@ -62,7 +62,7 @@ molecule: setup ## a scenario a role, against one lab: prepare, check mode, conv
 	$(BIN)/molecule test --all
 
 soak-token-db: setup ## faults at random instants of the token database engine (ROUNDS=150); the report is build/soak/token_db.json
-	@mkdir -p build/soak
+	@mkdir -p build/soak && rm -f build/soak/token_db.json
 	@SOAK_ROUNDS=$(or $(ROUNDS),150) SOAK_SEED=$(or $(SEED),$$RANDOM) SOAK_REPORT=build/soak/token_db.json $(BIN)/python -m pytest -s tests/integration/test_token_db_soak.py
 	@cat build/soak/token_db.json
 

@@ -4,21 +4,22 @@
 
 """Tell the journal who this controller is, and break the hold of a controller that is proven gone."""
 
-from ansible.plugins.action import ActionBase
-
+from ansible_collections.edge_encryption.clone.plugins.module_utils._journal_calls import WRITE
 from ansible_collections.edge_encryption.clone.plugins.plugin_utils._controller import is_gone, this_controller
+from ansible_collections.edge_encryption.clone.plugins.plugin_utils._journal_action import JournalActionBase
 
-MODULE = "edge_encryption.clone.clone_journal"
 
+class ActionModule(JournalActionBase):
+    MODULE = "edge_encryption.clone.clone_journal"
+    CALL = WRITE
 
-class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         args = dict(self._task.args)
         args.setdefault("owner", this_controller())
-        result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+        result = self._ask(args, task_vars)
         lock = result.get("lock")
         if result.get("failed") and lock and is_gone(lock["owner"]):
             args["force_unlock"] = lock["owner"]
-            result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+            result = self._ask(args, task_vars)
         return result

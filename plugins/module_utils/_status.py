@@ -86,12 +86,12 @@ def _table_facts(control: Session, database: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def _tablespace_facts(control: Session, server: Server, grants: _privileges.Grants, database: str) -> t.Dict[str, t.Any]:
-    tables = _schema.read_schema(control, database).tables if _schema.schema_exists(control, database) else []
-    return dict(
-        _tablespaces.facts(control, server),
-        source=_tablespaces.reasons_against_source(control, server, grants, database, tables),
-        target=_tablespaces.reasons_against_target(control, server),
-    )
+    try:
+        tables = _schema.read_schema(control, database).tables if _schema.schema_exists(control, database) else []
+        source = _tablespaces.reasons_against_source(control, server, grants, database, tables)
+    except _schema.SchemaError as error:  # what no snapshot can hold; to say so is not this module's affair
+        source = [error.cause.rstrip(".")]
+    return dict(_tablespaces.facts(control, server), source=source, target=_tablespaces.reasons_against_target(control, server))
 
 
 def _staged_facts(own: t.Sequence[t.Tuple[str, t.Optional[Entry]]]) -> t.Optional[t.Dict[str, t.Any]]:

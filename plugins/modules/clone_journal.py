@@ -133,48 +133,16 @@ lock:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
-
-
-def run(params, write):
-    journal = Journal(params["path"], params["target"])
-    if params["state"] == "opened":
-        return journal.open(params["clone"], params["owner"], params["force_unlock"], write=write)
-    if params["state"] == "rolling_back":
-        return journal.roll_back(params["clone"], params["owner"], params["force_unlock"], write=write)
-    if params["state"] == "recorded":
-        return journal.record(params["clone"], params["step"], params["status"], params["evidence"], params["error"], write=write)
-    return journal.close(params["clone"], params["result"], params["owner"], write=write)
+from ansible_collections.edge_encryption.clone.plugins.module_utils._journal_calls import WRITE
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "target": {"type": "str", "required": True},
-            "clone": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["opened", "rolling_back", "recorded", "closed"], "required": True},
-            "owner": {"type": "str"},
-            "force_unlock": {"type": "str"},
-            "step": {"type": "str"},
-            "status": {"type": "str", "choices": ["started", "done", "failed", "waiting"]},
-            "evidence": {"type": "dict", "default": {}},
-            "error": {"type": "str"},
-            "result": {"type": "str", "choices": ["green", "red", "paused", "abandoned", "rolled_back"]},
-        },
-        required_if=[
-            ("state", "opened", ["owner"]),
-            ("state", "rolling_back", ["owner"]),
-            ("state", "recorded", ["step", "status"]),
-            ("state", "closed", ["result", "owner"]),
-        ],
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=WRITE.options, required_if=WRITE.required_if, supports_check_mode=True)
     try:
-        changed, journal_run = run(module.params, write=not module.check_mode)
+        result = WRITE.run(module.params, module.check_mode)
     except EdgeError as error:
         module.fail_json(**error.to_result())
-    module.exit_json(changed=changed, run=journal_run)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -104,30 +104,13 @@ lock:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._report import build_report
-from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
-
-
-def run(params):
-    journal = Journal(params["path"], params["target"])
-    result = {"changed": False, "runs": journal.runs(), "lock": journal.lock()}
-    if params["clone"]:
-        result["run"] = journal.run(params["clone"])
-        result["report"] = build_report(result["run"])
-    return result
+from ansible_collections.edge_encryption.clone.plugins.module_utils._journal_calls import READ
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "target": {"type": "str", "required": True},
-            "clone": {"type": "str"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=READ.options, supports_check_mode=True)
     try:
-        result = run(module.params)
+        result = READ.run(module.params, module.check_mode)
     except EdgeError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

@@ -21,6 +21,7 @@ from ansible_collections.edge_encryption.clone.tests.unit.conftest import Module
 SECRET = "a long key, but only for tests"
 CLEAR_TEXT = "Clear-Text-Nobody-May-Find"
 READ = "GRANT SELECT, SHOW VIEW, TRIGGER ON `edgeencryption`.* TO 'edge_clone_read'@'127.0.0.1'"
+PROCESS = "GRANT PROCESS ON *.* TO 'edge_clone_read'@'127.0.0.1'"
 RIGHTS = "GRANT SELECT, INSERT, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE VIEW, SHOW VIEW ON {0}.* TO 'edge_clone_write'@'127.0.0.1'"
 SCHEMA = (
     "CREATE DATABASE edgeencryption CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
@@ -172,6 +173,21 @@ def servers(make_server):
 def site(servers, run_module, tmp_path):  # noqa: F811
     """Return a site whose source has 900 rows and whose target has 300 others."""
     return make_site(*servers, run_module, tmp_path / "snapshots")
+
+
+@pytest.fixture(scope="session")
+def file_servers(make_server):
+    """Start a source with a binary log and a target without; one with a binary log cannot import files."""
+    return make_server("files-source"), make_server("files-target", "--skip-log-bin")
+
+
+@pytest.fixture
+def file_site(file_servers, run_module, tmp_path):  # noqa: F811
+    """Return a site like the other one, whose snapshots are of files."""
+    made = make_site(*file_servers, run_module, tmp_path / "snapshots")
+    made.source.sql(PROCESS)
+    made.snapshot_options = {"engine": "tablespaces"}
+    return made
 
 
 def make_site(source: mariadb.MariaDb, target: mariadb.MariaDb, run: t.Callable[..., ModuleResult], directory: t.Any) -> Site:

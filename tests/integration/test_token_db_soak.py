@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import settle, start
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "8"))
@@ -30,8 +32,8 @@ FAULTS = {
 class Soak:
     """One site, clone after clone; each run is hit once and must then be finished by starting the same thing again."""
 
-    def __init__(self, site, disk):
-        self.site, self.disk = site, disk
+    def __init__(self, site, disk, slack):
+        self.site, self.disk, self.slack = site, disk, slack
         self.chance = random.Random(SEED)
         self.counts = collections.Counter()
         self.durations = dict.fromkeys(FAULTS, 0.3)
@@ -85,7 +87,7 @@ class Soak:
         filler = self.disk / "filler"
         if fault == "disk full":
             free = os.statvfs(str(self.disk)).f_bavail * os.statvfs(str(self.disk)).f_frsize
-            filler.write_bytes(b"x" * max(free - self.chance.randint(0, 60000), 0))
+            filler.write_bytes(b"x" * max(free - self.chance.randint(0, self.slack), 0))
         process = start(site, side, state, **arguments)
         if fault != "disk full":
             time.sleep(self.chance.uniform(0, self.durations[state]))
@@ -138,17 +140,24 @@ def restart(server, options):
     server.start()
 
 
-def test_faults_at_random_instants(site, tmp_path):
+# Size of the disk in MiB, and the bytes of it that a fault leaves at most. A copy of files brings the system tablespace of 12 MiB along.
+SPACE = {"rows": (8, 60000), "tablespaces": (64, 30000000)}
+
+
+@pytest.mark.parametrize("engine", sorted(SPACE))
+def test_faults_at_random_instants(engine, request, tmp_path):
+    site = request.getfixturevalue("site" if engine == "rows" else "file_site")
+    size, slack = SPACE[engine]
     disk = tmp_path / "disk"
     disk.mkdir()
     # A disk that can be full without harm to others.
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size={0}m".format(size), "tmpfs", str(disk)], check=True)
     servers = (site.source, site.target)
     try:
         for server in servers:
             restart(server, [*server.options, *DURABLE])
         site.target.sql("GRANT DELETE ON `edgeencryption\\_%`.* TO 'edge_clone_write'@'127.0.0.1'")
-        soak = Soak(site, disk)
+        soak = Soak(site, disk, slack)
         for number in range(ROUNDS):
             soak.round(number)
             if ROUNDS > 20 and number % 10 == 9:
@@ -159,6 +168,8 @@ def test_faults_at_random_instants(site, tmp_path):
         for server in servers:
             restart(server, [option for option in server.options if option not in DURABLE])
     if "SOAK_REPORT" in os.environ:
-        report = {"rounds": ROUNDS, "seed": SEED, "counts": dict(sorted(soak.counts.items()))}
-        pathlib.Path(os.environ["SOAK_REPORT"]).write_text(json.dumps(report, indent=2) + "\n")
+        path = pathlib.Path(os.environ["SOAK_REPORT"])
+        report = json.loads(path.read_text()) if path.exists() else {}
+        report[engine] = {"rounds": ROUNDS, "seed": SEED, "counts": dict(sorted(soak.counts.items()))}
+        path.write_text(json.dumps(report, indent=2) + "\n")
     assert sum(number for name, number in soak.counts.items() if name.startswith("target was")) == ROUNDS

@@ -19,7 +19,6 @@ from ansible_collections.edge_encryption.clone.tests.integration.conftest import
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import RUN, assert_same_rows, kill_at_random, settle, start
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD, OWN
 
-PROCESS = "GRANT PROCESS ON *.* TO 'edge_clone_read'@'127.0.0.1'"
 FULL_TEXT = ", FULLTEXT KEY words (words)"
 # Everything that a database may hold and files can carry; partitions and full-text indexes are refused.
 COPIED = [line.replace(FULL_TEXT, "") for line in (*AWKWARD[:2], *OWN["mariadb"], *AWKWARD[2:]) if " parts" not in line]
@@ -35,18 +34,9 @@ COPIED += [
 ]
 
 
-@pytest.fixture(scope="module")
-def file_servers(make_server):
-    """Start a source with a binary log and a target without; one with a binary log cannot import files."""
-    return make_server("files-source"), make_server("files-target", "--skip-log-bin")
-
-
 @pytest.fixture
-def site(file_servers, run_module, tmp_path):
-    made = conftest.make_site(*file_servers, run_module, tmp_path / "snapshots")
-    made.source.sql(PROCESS)
-    made.snapshot_options = {"engine": "tablespaces"}
-    return made
+def site(file_site):
+    return file_site
 
 
 def files(site, *names):
@@ -398,7 +388,7 @@ def test_a_target_that_runs_as_another_user(site, run_module, tmp_path_factory):
     try:
         server.sql(*conftest.ACCOUNTS)
         made = conftest.make_site(site.source, server, run_module, site.directory)
-        made.source.sql(PROCESS)
+        made.source.sql(conftest.PROCESS)
         made.snapshot_options = site.snapshot_options
         made.clone()
         assert made.content(server) == made.content(made.source)
