@@ -74,6 +74,7 @@ class HotCopy:
         self._database = database
         self._folder = folder
         self._copy = os.path.join(folder, "copy")
+        self._login_file = os.path.join(folder, "login.cnf")
         self._inherited = inherited
         self._patience = patience
         self._program = str(_tablespaces.find_program())
@@ -85,11 +86,11 @@ class HotCopy:
         Raises:
             HotCopyError: the copy failed, or the moment was over before the call had returned.
         """
-        login_file, databases = os.path.join(self._folder, "login.cnf"), os.path.join(self._folder, "databases")
-        _tablespaces.make_login_file(login_file, self._login)
+        databases = os.path.join(self._folder, "databases")
+        _tablespaces.make_login_file(self._login_file, self._login)
         with open(databases, "w", encoding="utf-8") as file:
             file.write(self._database + "\n")
-        command = [self._program, "--defaults-file=" + login_file, "--backup", "--target-dir=" + self._copy, "--datadir=" + self._data_directory]
+        command = [self._program, "--defaults-file=" + self._login_file, "--backup", "--target-dir=" + self._copy, "--datadir=" + self._data_directory]
         command += ["--databases-file=" + databases, "--parallel={0}".format(workers), "--log-copy-interval={0}".format(_LOG_INTERVAL)]
         command += ["--binlog-info=off"]
         progress.start("copy", data_bytes)
@@ -97,7 +98,7 @@ class HotCopy:
             with self._started(command) as lines:
                 return self._follow(lines, at_the_moment, progress)
         finally:
-            os.unlink(login_file)
+            self._forget_login()
             os.unlink(databases)
 
     def prepare(self) -> None:
@@ -139,6 +140,10 @@ class HotCopy:
             words = re.sub(r"^\[\d+\] (?:FATAL ERROR: )?[\d-]+ [\d:]+ ", "", said.decode("utf-8", "replace")).strip().rstrip(".")
             raise HotCopyError(self._login.name, "mariadb-backup failed: {0}.".format(words), "Correct that, or take the snapshot with engine=rows.")
 
+    def _forget_login(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._login_file)
+
     def _listen(self, line: bytes) -> None:
         self._last_words = line or self._last_words
         self._error = line if _ERROR.search(line) else self._error
@@ -163,6 +168,8 @@ class HotCopy:
             elif _RELEASES in line:
                 holding, ended = b"", now
             self._listen(line)
+            if line:
+                self._forget_login()  # it has read that before it says anything
             self._refuse_to_wait(waiting, began if holding == _NO_MORE_COMMITS else None)
             if not line:
                 progress.at(_size(self._copy))

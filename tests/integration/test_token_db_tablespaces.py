@@ -428,3 +428,14 @@ def test_a_program_that_misbehaves(site, monkeypatch, tmp_path, fault):
     assert words in message and "hash" not in message
     assert os.listdir(site.directory) == []
     assert not [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists() and str(program).encode() in path.read_bytes()]
+
+
+def test_the_password_lies_in_a_file_no_longer_than_it_must(site, monkeypatch, tmp_path):
+    program, seen = tmp_path / "mariadb-backup", tmp_path / "seen"
+    look = "ls \"$(dirname \"${{1#--defaults-file=}}\")\" >> {0}\n".format(seen)
+    lines = ["#!/bin/sh\n", "[ \"$1\" = --version ] && echo 'MariaDB server 10.11.6' && exit\n", look, "echo Connecting >&2\n", "sleep 0.5\n", look]
+    program.write_text("".join(lines))
+    program.chmod(0o755)
+    monkeypatch.setattr(_tablespaces, "find_program", lambda: str(program))
+    assert "mariadb-backup failed" in site.refused("source", "snapshotted")
+    assert seen.read_text().split() == ["databases", "login.cnf", "databases"]
