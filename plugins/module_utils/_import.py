@@ -17,9 +17,9 @@ import typing as t
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _schema, _tablespaces
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Piece
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import DatabaseError, Session, quote_name
-from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table
-from ansible_collections.edge_encryption.clone.plugins.module_utils._stage import Stage, StageError, Task, missing_counter, timed
+from ansible_collections.edge_encryption.clone.plugins.module_utils._stage import Stage, StageError, Task, missing_counter
 
 _DISCARDED = 1814
 # What a server gives its files: only its own user may read them.

@@ -9,6 +9,7 @@
 import concurrent.futures
 import contextlib
 import threading
+import time
 import typing as t
 
 Session = t.TypeVar("Session")
@@ -61,6 +62,14 @@ class Progress:
         finally:
             over.set()
             ticker.join()
+
+
+@contextlib.contextmanager
+def timed(timings: t.Dict[str, float], name: str) -> t.Iterator[None]:
+    """Note how many seconds something took."""
+    started = time.monotonic()
+    yield
+    timings[name] = round(time.monotonic() - started, 3)
 
 
 def in_parallel(sessions: t.Sequence[Session], tasks: t.Iterator[Task], work: t.Callable[[Session, Task], None]) -> None:

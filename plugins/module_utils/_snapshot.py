@@ -26,7 +26,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._db import (
     read_server,
 )
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Literals, Table
 
 # A statement that runs longer than this many seconds would make the global lock, and everybody behind it, wait.
@@ -100,39 +100,37 @@ def take(
     progress: Progress,
 ) -> t.Tuple[_artefact.Snapshot, t.Dict[str, t.Any]]:
     """Take a snapshot and return it with what it cost."""
-    started = time.monotonic()
-    with contextlib.ExitStack() as stack:
+    timings = {}  # type: t.Dict[str, t.Any]
+    with timed(timings, "total_s"), contextlib.ExitStack() as stack:
         control = stack.enter_context(Session(login))
         source = inspect(control, database)
-        copies = engine == _artefact.TABLESPACES
-        # Files are there twice until they are sealed.
-        _artefact.prepare_directory(directory, source.data_bytes + (2 * source.file_bytes if copies else 0))
-        lock = _lock_statement(control, source, database)
+        way = (_Files if engine == _artefact.TABLESPACES else _Rows)(control, source, database, lock_wait_timeout)
+        _artefact.prepare_directory(directory, way.space_needed)
         # Without a lock only one connection can see one instant.
-        sessions = [stack.enter_context(Session(login, binary=True)) for dummy in range(workers + 1 if lock or copies else 1)]
+        sessions = [stack.enter_context(Session(login, binary=True)) for dummy in range(workers + 1 if way.locks else 1)]
         limit = min(source.server.max_allowed_packet, 4 * chunk_bytes)
         for session in sessions:
             session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             session.execute("SET SESSION group_concat_max_len = {0}".format(limit))
         cipher = _artefact.Cipher.new(secret) if secret else None
         writer = stack.enter_context(_artefact.Writer(directory, _artefact.new_id(control.utc_now()), cipher))
-        files = _Files(login, database, source, writer, lock_wait_timeout, progress) if copies else None
-        freeze = files.freeze(control, sessions, workers) if files else _freeze(control, sessions, lock, source, lock_wait_timeout)
+        with timed(timings, "freeze_s"):
+            freeze = way.freeze(sessions, writer, progress)
         binlog = _binlog_position(sessions[0])
         for table in source.schema.tables:
             _schema.refuse_inexact_json(sessions[0], database, table)
         tables = sorted(source.schema.tables, key=lambda table: -table.data_bytes)
-        export = (_Hashes if files else _Export)(database, writer, chunk_bytes, progress)
+        export = way.EXPORT(database, writer, chunk_bytes, progress)
         try:
-            with files.recovered() if files else contextlib.nullcontext():
+            with timed(timings, "read_s"), way.meanwhile():
                 progress.start("snapshot", sum(table.row_estimate for table in tables))
                 in_parallel(sessions[1:] or sessions, export.ranges(sessions[0], tables), export.copy)
         except DatabaseError as error:
             if error.code in _ALTERED:
                 raise _altered(database) from None
             raise
-        if files:
-            files.seal(tables, workers, chunk_bytes)
+        with timed(timings, "seal_s"):
+            way.seal(tables, writer, workers, chunk_bytes, progress)
         after = _schema.read_schema(control, database)
         if after.definitions() != source.schema.definitions():
             raise _altered(database)
@@ -154,12 +152,11 @@ def take(
             "triggers": [list(trigger) for trigger in after.triggers],
             "left_out": after.left_out,
             "chunks": {table.name: sorted(export.chunks.get(table.name, [])) for table in after.tables},
-            "spaces": files.pieces if files else {},
-            "page_size": _tablespaces.page_size(control) if files else None,
+            "spaces": way.pieces,
+            "page_size": _tablespaces.page_size(control),
         }
         snapshot = writer.finish(manifest)
-    timings = dict(freeze._asdict(), total_s=round(time.monotonic() - started, 3))
-    del timings["began"]
+    timings.update({name: value for name, value in freeze._asdict().items() if name != "began"})
     return snapshot, timings
 
 
@@ -293,57 +290,100 @@ class _Hashes(_Export):
         return text, b""
 
 
-class _Files:
-    """Copies the files of the tables and writes them as pieces."""
+class _Rows:
+    """Takes the rows as text.
 
-    def __init__(self, login: Login, database: str, source: Source, writer: _artefact.Writer, patience: float, progress: Progress) -> None:
+    Attributes:
+        EXPORT: what reads them.
+        pieces: the parts of each table's files.
+        locks: several connections can see the same instant.
+        space_needed: bytes that the folder of the snapshots must have left.
+    """
+
+    EXPORT = _Export
+
+    def __init__(self, control: Session, source: Source, database: str, patience: float) -> None:
         self.pieces = {}  # type: t.Dict[str, t.Dict[str, t.List[_artefact.Piece]]]
+        self._control = control
         self._source = source
-        self._writer = writer
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._folder = os.path.join(writer.part, "files")
-        directory = _tablespaces.data_directory(source.server)
-        self._copy = _hot_copy.HotCopy(login, directory, database, self._folder, [writer.lock_file], patience)
+        self._database = database
+        self._patience = patience
+        self._lock = _lock_statement(control, source, database)
 
-    def freeze(self, control: Session, sessions: t.Sequence[Session], workers: int) -> Freeze:
-        """Copy the files, and open one transaction a session at the moment that the copy is of."""
+    @property
+    def locks(self) -> bool:
+        return bool(self._lock)
+
+    @property
+    def space_needed(self) -> int:
+        return self._source.data_bytes
+
+    def freeze(self, sessions: t.Sequence[Session], writer: _artefact.Writer, progress: Progress) -> Freeze:
+        """Open one transaction a session, all at the same instant."""
+        return _freeze(self._control, sessions, self._lock, self._source, self._patience)
+
+    @contextlib.contextmanager
+    def meanwhile(self) -> t.Iterator[None]:
+        """Do what can be done while the caller reads rows."""
+        yield
+
+    def seal(self, tables: t.Sequence[Table], writer: _artefact.Writer, workers: int, size: int, progress: Progress) -> None:
+        """Write what the chunks do not hold, as pieces of so many bytes."""
+
+
+class _Files(_Rows):
+    """Copies the files of the tables, and reads the hashes of the rows in them."""
+
+    EXPORT = _Hashes
+    locks = True
+
+    @property
+    def space_needed(self) -> int:
+        # The files are there twice until they are sealed.
+        return self._source.data_bytes + 2 * self._source.file_bytes
+
+    def freeze(self, sessions: t.Sequence[Session], writer: _artefact.Writer, progress: Progress) -> Freeze:
+        """Copy the files, and open the transactions at the moment that the copy is of."""
         began = []  # type: t.List[str]
 
         def open_transactions() -> None:
             # The time first: nothing that was committed before it is missing.
-            began.append(control.utc_now())
+            began.append(self._control.utc_now())
             for session in sessions:
                 session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
+        self._folder = os.path.join(writer.part, "files")
         os.mkdir(self._folder, 0o700)
-        moment = self._copy.run(open_transactions, workers, self._progress, self._source.file_bytes)
+        directory = _tablespaces.data_directory(self._source.server)
+        self._copy = _hot_copy.HotCopy(self._control.login, directory, self._database, self._folder, [writer.lock_file], self._patience)
+        moment = self._copy.run(open_transactions, len(sessions) - 1, progress, self._source.file_bytes)
         if not began:
-            raise SnapshotError(control.login.name, "mariadb-backup did not say when its copy was complete.", "Take the snapshot with engine=rows.")
+            raise SnapshotError(self._control.login.name, "mariadb-backup did not say when its copy was complete.", "Take the snapshot with engine=rows.")
         return Freeze(began[0], "backup_stage", moment.lock_wait_s, moment.lock_s)
 
     @contextlib.contextmanager
-    def recovered(self) -> t.Iterator[None]:
-        """Recover the copied files while the caller reads rows."""
+    def meanwhile(self) -> t.Iterator[None]:
+        """Recover the copied files."""
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             recovery = pool.submit(self._copy.prepare)
             yield
             recovery.result()
 
-    def seal(self, tables: t.Sequence[Table], workers: int, size: int) -> None:
+    def seal(self, tables: t.Sequence[Table], writer: _artefact.Writer, workers: int, size: int, progress: Progress) -> None:
         """Write the files as pieces, and remove the copy that is in clear text."""
         paths = [(table.name, kind, self._copy.path(table.name, kind)) for table in tables for kind in _tablespaces.KINDS]
-        self._progress.start("seal", sum(os.path.getsize(path) for dummy, dummy2, path in paths))
+        progress.start("seal", sum(os.path.getsize(path) for dummy, dummy2, path in paths))
         places = [(table, kind, path, offset) for table, kind, path in paths for offset in range(0, os.path.getsize(path), size)]
+        lock = threading.Lock()
 
         def work(worker: int, task: t.Tuple[int, t.Tuple[str, str, str, int]]) -> None:
             number, (table, kind, path, offset) = task
             with open(path, "rb") as file:
                 file.seek(offset)
-                piece = self._writer.write_piece(table, kind, number, file.read(size))
-            with self._lock:
+                piece = writer.write_piece(table, kind, number, file.read(size))
+            with lock:
                 self.pieces.setdefault(table, {}).setdefault(kind, []).append(piece)
-            self._progress.add(piece.bytes, piece.size)
+            progress.add(piece.bytes, piece.size)
 
         in_parallel(list(range(workers)), iter(enumerate(places, 1)), work)
         for kinds in self.pieces.values():

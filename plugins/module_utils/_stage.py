@@ -22,7 +22,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact im
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, quote_name, read_release, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._delta import Base
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel
+from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress, in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table, Trigger
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import CHUNKS, Entry, Journal
 
@@ -448,13 +448,6 @@ class Stage:
         _schema.create_triggers(self._control, self._schema, [Trigger(*entry) for entry in self._snapshot.data["triggers"]])
         _schema.create_views(self._control, self._schema, self._snapshot.data["views"])
         _schema.drop_views_and_triggers(self._control, self._schema)
-
-
-@contextlib.contextmanager
-def timed(timings: t.Dict[str, float], name: str) -> t.Iterator[None]:
-    started = time.monotonic()
-    yield
-    timings[name] = round(time.monotonic() - started, 3)
 
 
 def split_rows(table: str, text: bytes, limit: int) -> t.Iterator[bytes]:

@@ -441,6 +441,8 @@ timings:
   description:
     - Durations in seconds, by name. C(lock_s) is how long the read lock was held, C(lock_wait_s) how long it was waited for, C(swap_s) how long the
       exchange of the tables took.
+    - A snapshot consists of C(freeze_s) (with files, they are copied in it), C(read_s) and C(seal_s); a stage of C(compare_s) and C(load_s), or of
+      C(copy_s), C(import_s) and C(verify_s) with files, and of C(check_s).
     - C(method) says how the snapshot was made consistent - V(global_read_lock), V(table_read_lock), V(one_connection) or V(backup_stage).
   returned: changed
   type: dict
