@@ -31,6 +31,7 @@ _ODD_TABLES = (
     (re.compile(r"^ +(?:FULLTEXT|SPATIAL) KEY ", re.MULTILINE), "has an index that its file does not hold"),
 )
 
+
 def find_program() -> t.Optional[str]:
     """Return the path of mariadb-backup on this host."""
     return next((path for path in map(shutil.which, _PROGRAMS) if path), None)

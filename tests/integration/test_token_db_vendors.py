@@ -44,3 +44,26 @@ def test_a_server_of_another_vendor_is_refused(both, run_module, tmp_path, sourc
     message = site.refused("target", "staged", snapshot=snapshot, run_id="acmetest/C-1")
     assert "the snapshot is from {0} ".format(source.lower()) in message and "this server is {0} ".format(target.lower()) in message
     assert site.schemas() == ["edgeencryption"] and site.content(site.target) == before
+
+
+def test_names_of_schemas_stand_for_themselves_with_partial_revokes(both, run_module, tmp_path):  # noqa: F811
+    server = both["MySql"]
+    server.sql("SET GLOBAL partial_revokes = ON")
+    site = conftest.Site(server, server, run_module, tmp_path / "snapshots")
+    options = {"run_id": "acmetest/C-1", "previous_schema": "edgeencryption_prev", "allow_same_server": True}
+    snapshot = site.snapshot()["snapshot"]["id"]
+    try:
+        message = site.refused("target", "staged", snapshot=snapshot, **options)
+        assert "ON `edgeencryption_stage`.* TO" in message
+        # What the message says helps.
+        server.sql(message.partition("Run there: ")[2].rstrip(";"))
+        site.ok("target", "staged", snapshot=snapshot, **options)
+        message = site.refused("target", "cut_over", **options)
+        server.sql(message.partition("Run there: ")[2].rstrip(";"))
+        site.ok("target", "cut_over", **options)
+        assert site.schemas() == ["edgeencryption", "edgeencryption_prev"]
+        server.sql("GRANT SELECT ON *.* TO 'edge_clone_read'@'127.0.0.1'", "REVOKE SELECT ON edgeencryption.* FROM 'edge_clone_read'@'127.0.0.1'")
+        server.sql("REVOKE SELECT ON `edgeencryption`.* FROM 'edge_clone_read'@'127.0.0.1'")
+        assert "GRANT SELECT ON `edgeencryption`.*" in site.refused("source", "snapshotted")
+    finally:
+        server.sql("DROP DATABASE IF EXISTS edgeencryption_prev")

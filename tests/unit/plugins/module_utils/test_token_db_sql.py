@@ -189,6 +189,17 @@ def test_grants_on_patterns_databases_and_everything():
     assert grants("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION").missing_on_target("a", ["a_b"]) == []
 
 
+def test_names_are_literal_and_exceptions_count_with_partial_revokes():
+    pattern = "GRANT ALL PRIVILEGES ON `a\\_%`.* TO `u`@`%`"
+    found = _privileges.Grants("u@%", [pattern, "GRANT ALL PRIVILEGES ON `a`.* TO `u`@`%`", "GRANT PROCESS ON *.* TO `u`@`%`"], literal=True)
+    assert found.holds("DROP", "a\\_%") and not found.holds("DROP", "a_stage") and not found.holds("DROP", "a_%")
+    assert [line.split(" ON ")[1] for line in found.missing_on_target("a", ["a_stage", "a_prev"])] == ["`a_stage`.* TO 'u'@'%'", "`a_prev`.* TO 'u'@'%'"]
+    found = _privileges.Grants("u@%", ["GRANT SELECT, DROP ON *.* TO `u`@`%`", "REVOKE DROP ON `a`.* FROM `u`@`%`"], literal=True)
+    assert found.holds("SELECT", "a") and found.holds("DROP", "ab") and found.holds("DROP") and not found.holds("DROP", "a")
+    found = _privileges.Grants("u@%", ["GRANT DROP ON *.* TO `u`@`%`", "GRANT DROP ON `a`.* TO `u`@`%`", "REVOKE DROP ON `a`.* FROM `u`@`%`"])
+    assert found.holds("DROP", "a")
+
+
 def test_only_messages_that_cannot_quote_a_row_are_shown():
     assert _db.describe(Exception(1045, "Access denied for user 'u'@'h'")) == (1045, "Access denied for user 'u'@'h' (1045)")
     assert _db.describe(Exception(1366, "Incorrect integer value: 'secret'"))[1] == "error 1366 TRUNCATED_WRONG_VALUE_FOR_FIELD"
