@@ -23,6 +23,7 @@ import time
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _tablespaces
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import free_bytes
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
@@ -42,7 +43,9 @@ _HOLDS = re.compile(rb"Acquired locks for BACKUP STAGE (\w+)")
 _RELEASES = b"Executing BACKUP STAGE END"
 _NO_MORE_COMMITS = b"BLOCK_COMMIT"
 _SUCCESS = b"completed OK!"
-_ERROR = re.compile(rb"\berror\b", re.IGNORECASE)
+# Not an option such as --log-error=.
+_ERROR = re.compile(rb"(?<!-)\berror\b(?!=)", re.IGNORECASE)
+_LITTLE_SPACE = 67108864
 
 
 class HotCopyError(EdgeError):
@@ -137,8 +140,12 @@ class HotCopy:
         if status or _SUCCESS not in self._last_words:
             # The line that names an error, since others may show the account's grants with the hash of its password.
             said = self._error or b"it ended with status %d" % status
+            free = free_bytes(self._folder)
+            way_out = "Correct that, or take the snapshot with engine=rows."
+            if free < _LITTLE_SPACE:
+                way_out = "Only {0} MiB are free in {1}. ".format(free >> 20, self._folder) + way_out
             words = re.sub(r"^\[\d+\] (?:FATAL ERROR: )?[\d-]+ [\d:]+ ", "", said.decode("utf-8", "replace")).strip().rstrip(".")
-            raise HotCopyError(self._login.name, "mariadb-backup failed: {0}.".format(words), "Correct that, or take the snapshot with engine=rows.")
+            raise HotCopyError(self._login.name, "mariadb-backup failed: {0}.".format(words), way_out)
 
     def _forget_login(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -6,6 +6,10 @@
 
 """Load a snapshot of files: put them into the shadow schema's directory, have the server import them, and measure every row.
 
+What was imported must outlive the server, too. When MariaDB 10.11 dies after an imported table was renamed into another database, it recovers the table as
+it was made, empty, if the creation of the table is still part of the redo log that it reads. So a stage is only complete once the server's last
+checkpoint lies behind it.
+
 A table is empty until its import is complete ("InnoDB File-Per-Table Tablespaces" in MariaDB's documentation), so a table that holds rows was
 imported. Whatever else is there was interrupted, and is dropped and made anew.
 """
@@ -19,9 +23,12 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact im
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table
+from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import REDO
 from ansible_collections.edge_encryption.clone.plugins.module_utils._stage import Stage, StageError, Task, missing_counter
 
 _DISCARDED = 1814
+# Bytes of a value that fills the redo log, unless the server takes none of this size.
+_FILLER = 2097152
 # What a server gives its files: only its own user may read them.
 _MODE = 0o660
 
@@ -79,6 +86,7 @@ class ImportStage(Stage):
         directory = _tablespaces.data_directory(self._server)
         status = os.statvfs(directory)
         needed = sum(piece.bytes for table in tables for kind in _tablespaces.KINDS for piece in self._snapshot.pieces(table.name, kind))
+        needed += 2 * _tablespaces.redo_log_bytes(self._control)  # see _secure
         free = status.f_bavail * status.f_frsize
         if free < needed:
             raise StageError(
@@ -156,6 +164,25 @@ class ImportStage(Stage):
         name = quote_name(self._schema, table.name)
         for change in missing_counter(self._control.rows("SHOW CREATE TABLE " + name)[0][1], table):
             self._control.execute("ALTER TABLE {0} {1}".format(name, change))
+
+    def _secure(self, timings: t.Dict[str, float]) -> None:
+        """Write to the redo log until the server has to make a checkpoint: it makes none while it has nothing to do, and none at an account's request."""
+        name = quote_name(self._schema, REDO)
+        wanted, size = self._lsn("current"), _tablespaces.redo_log_bytes(self._control)
+        filler, written = min(_FILLER, self._server.max_allowed_packet // 2), 0
+        with timed(timings, "checkpoint_s"):
+            self._progress.start("checkpoint", size)
+            while self._lsn("last_checkpoint") < wanted:
+                if written > 2 * size:
+                    raise StageError(self._schema, "the server makes no checkpoint, so an import would not outlive it.", "Take a snapshot with engine=rows.")
+                self._control.execute("CREATE TABLE IF NOT EXISTS {0} (filler LONGBLOB) ENGINE=InnoDB".format(name))
+                self._control.execute("INSERT INTO {0} SELECT REPEAT('x', {1}) UNION ALL SELECT REPEAT('y', {1})".format(name, filler))
+                written += 2 * filler
+                self._progress.add(2 * filler, 2 * filler)
+            self._control.execute("DROP TABLE IF EXISTS " + name)
+
+    def _lsn(self, name: str) -> int:
+        return int(self._control.rows("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_{0}'".format(name))[0][1])
 
     def _measure(self, session: Session, task: Task, noted: t.Set[int]) -> None:
         if not task.chunks:

@@ -25,7 +25,8 @@ PLANNED, COMPLETE, UNDONE = "planned", "complete", "undone"
 FORMAT = 1  # of a line
 JOURNAL = "edge_clone_journal"
 CHUNKS = "edge_clone_chunks"
-OWN_TABLES = frozenset([JOURNAL, CHUNKS])
+REDO = "edge_clone_redo"
+OWN_TABLES = frozenset([JOURNAL, CHUNKS, REDO])
 # Seconds in which a server notices that a killed run is gone, and ends its sessions.
 LOCK_PATIENCE = 15
 _MAX_NAME = 64

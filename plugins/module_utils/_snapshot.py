@@ -340,7 +340,7 @@ class _Files(_Rows):
     @property
     def space_needed(self) -> int:
         # The files are there twice until they are sealed.
-        return self._source.data_bytes + 2 * self._source.file_bytes
+        return 2 * self._source.file_bytes + _tablespaces.system_bytes(_tablespaces.data_directory(self._source.server))
 
     def freeze(self, sessions: t.Sequence[Session], writer: _artefact.Writer, progress: Progress) -> Freeze:
         """Copy the files, and open the transactions at the moment that the copy is of."""

@@ -23,6 +23,10 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._privileges 
 # What InnoDB writes for a table: its pages, and beside them the description that an import compares with the table's definition.
 PAGES, DESCRIPTION = "ibd", "cfg"
 KINDS = (PAGES, DESCRIPTION)
+# Bytes of redo log that are written in less time than rows are loaded.
+_MOST_REDO = 1073741824
+# Bytes of the temporary tablespace that a server makes anew when it starts, as mariadb-backup lets one do.
+_TEMPORARY = 16777216
 _PROGRAMS = ("mariadb-backup", "mariabackup")
 _ODD_TABLES = (
     (re.compile(r"^(?:/\*!\d+ )? ?PARTITION BY ", re.MULTILINE), "is partitioned"),
@@ -46,8 +50,18 @@ def data_directory(server: Server) -> str:
     return server.identity["datadir"]
 
 
+def system_bytes(directory: str) -> int:
+    """Return the size of what recovery needs beside the tables: system tablespace and undo logs in the data directory, and temporary tables."""
+    sizes = [entry.stat().st_size for entry in os.scandir(directory) if entry.name.startswith(("ibdata", "undo"))]
+    return sum(sizes) + _TEMPORARY
+
+
 def page_size(session: Session) -> int:
     return int(session.variables("innodb_page_size").get("innodb_page_size", 0))
+
+
+def redo_log_bytes(session: Session) -> int:
+    return int(session.variables("innodb_log_file_size").get("innodb_log_file_size", 0))
 
 
 def reasons_against_source(session: Session, server: Server, grants: Grants, schema: str, tables: t.Sequence[_schema.Table]) -> t.List[str]:
@@ -83,6 +97,8 @@ def reasons_against_target(session: Session, server: Server) -> t.List[str]:
     reasons = _reasons_against_server(session, server)
     if server.binary_log:
         reasons.append("the server writes a binary log, which an import does not enter")
+    if redo_log_bytes(session) > _MOST_REDO:
+        reasons.append("its redo log is larger than {0} MiB, and nearly as much must be written to make an import safe".format(_MOST_REDO >> 20))
     directory = data_directory(server)
     try:
         owner = os.stat(directory).st_uid

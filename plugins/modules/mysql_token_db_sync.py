@@ -442,7 +442,7 @@ timings:
     - Durations in seconds, by name. C(lock_s) is how long the read lock was held, C(lock_wait_s) how long it was waited for, C(swap_s) how long the
       exchange of the tables took.
     - A snapshot consists of C(freeze_s) (with files, they are copied in it), C(read_s) and C(seal_s); a stage of C(compare_s) and C(load_s), or of
-      C(copy_s), C(import_s) and C(verify_s) with files, and of C(check_s).
+      C(copy_s), C(import_s), C(verify_s) and C(checkpoint_s) with files, and of C(check_s).
     - C(method) says how the snapshot was made consistent - V(global_read_lock), V(table_read_lock), V(one_connection) or V(backup_stage).
   returned: changed
   type: dict
@@ -510,7 +510,7 @@ def main() -> None:
     params = module.params
     request = _sync.Request(login=_db.make_login(params), **{name: value for name, value in params.items() if name in _sync.Request._fields})
     lines = Progress(params["progress_file"], "token database")
-    units = {"replicas": "replicas", "copy": "bytes", "seal": "bytes", "import": "tables"}
+    units = {"replicas": "replicas", "copy": "bytes", "seal": "bytes", "import": "tables", "checkpoint": "bytes"}
     progress = Counter(lambda step, done, total, size: lines.report(step, done=done, total=total, unit=units.get(step, "rows"), size=size))
     try:
         with progress.ticking():
