@@ -163,14 +163,14 @@ class Snapshot(t.NamedTuple):
 
     @property
     def engine(self) -> str:
-        return self.data["engine"]
+        return self.data.get("engine", ROWS)  # older ones do not say
 
     def chunks(self, table: str) -> t.List[Chunk]:
         return [Chunk(*entry) for entry in self.data["chunks"][table]]
 
     def pieces(self, table: str, kind: str) -> t.List[Piece]:
         """Return the parts of a table's file in turn; none when the snapshot holds rows."""
-        return [Piece(*entry) for entry in self.data["spaces"].get(table, {}).get(kind, [])]
+        return [Piece(*entry) for entry in self.data.get("spaces", {}).get(table, {}).get(kind, [])]
 
     def totals(self) -> t.List[t.Dict[str, t.Any]]:
         """Return name, rows and checksum of each table."""
@@ -187,7 +187,7 @@ class Snapshot(t.NamedTuple):
     def summary(self) -> t.Dict[str, t.Any]:
         """Return what a result may say about it."""
         chunks = [chunk for table in self.data["chunks"] for chunk in self.chunks(table)]
-        pieces = [piece for table, kinds in self.data["spaces"].items() for kind in kinds for piece in self.pieces(table, kind)]
+        pieces = [piece for table, kinds in self.data.get("spaces", {}).items() for kind in kinds for piece in self.pieces(table, kind)]
         return {
             "id": self.id,
             "path": self.path,

@@ -197,3 +197,8 @@ def test_a_header_of_any_length_is_read_without_the_rows(tmp_path):
         snapshot = _artefact.Snapshot(writer.part, {"id": "s"})
         assert snapshot.read_index("t", chunk, cipher) == (header, (1).to_bytes(8, "big"))
         assert snapshot.read("t", chunk, cipher) == content(b"('x')", header=header)
+
+
+def test_a_snapshot_that_does_not_say_what_it_holds_is_one_of_rows():
+    older = _artefact.Snapshot("/somewhere", {"id": "20260102T030405Z-1a2b3c", "chunks": {}})
+    assert older.engine == "rows" and older.pieces("token_map", "ibd") == []
