@@ -161,10 +161,11 @@ class HotCopy:
         waited, began, ended = 0.0, 0.0, 0.0
         for line in lines:
             now = time.monotonic()
-            if _WAITS.search(line):
-                waiting = (_WAITS.search(line).group(1), now)  # type: ignore[union-attr]
-            elif _HOLDS.search(line):
-                holding = _HOLDS.search(line).group(1)  # type: ignore[union-attr]
+            waits, holds = _WAITS.search(line), _HOLDS.search(line)
+            if waits:
+                waiting = (waits.group(1), now)
+            elif holds:
+                holding = holds.group(1)
                 if holding == _NO_MORE_COMMITS:
                     began, waited = now, now - waiting[1] if waiting else 0.0
                     at_the_moment()

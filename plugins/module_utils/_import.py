@@ -19,7 +19,7 @@ import os
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _schema, _tablespaces
-from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Piece
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Piece, free_bytes
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table
@@ -84,10 +84,9 @@ class ImportStage(Stage):
 
     def _refuse_too_little_space(self, tables: t.Sequence[Table]) -> None:
         directory = _tablespaces.data_directory(self._server)
-        status = os.statvfs(directory)
         needed = sum(piece.bytes for table in tables for kind in _tablespaces.KINDS for piece in self._snapshot.pieces(table.name, kind))
         needed += 2 * _tablespaces.redo_log_bytes(self._control)  # see _secure
-        free = status.f_bavail * status.f_frsize
+        free = free_bytes(directory)
         if free < needed:
             raise StageError(
                 directory,

@@ -18,7 +18,7 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import (
     _stage,
     _tablespaces,
 )
-from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session, read_server
+from ansible_collections.edge_encryption.clone.plugins.module_utils._db import DatabaseError, Login, Server, Session, read_server
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import Entry
 from ansible_collections.edge_encryption.clone.plugins.module_utils._sync import clock_skew, measure_all
 
@@ -89,7 +89,7 @@ def _tablespace_facts(control: Session, server: Server, grants: _privileges.Gran
     try:
         tables = _schema.read_schema(control, database).tables if _schema.schema_exists(control, database) else []
         source = _tablespaces.reasons_against_source(control, server, grants, database, tables)
-    except _schema.SchemaError as error:  # what no snapshot can hold; to say so is not this module's affair
+    except (_schema.SchemaError, DatabaseError) as error:  # what no snapshot can hold, or this account may not read: a reason like the others
         source = [error.cause.rstrip(".")]
     return dict(_tablespaces.facts(control, server), source=source, target=_tablespaces.reasons_against_target(control, server))
 

@@ -66,6 +66,14 @@ def test_an_account_that_may_only_read(site, look):
     assert found["missing_privileges"]["source"][0].startswith("GRANT SELECT, SHOW VIEW, TRIGGER ON") and found["tables"] == []
 
 
+def test_an_account_that_may_not_read_views(site, look):
+    """It is told which right it lacks, and what that is against."""
+    site.source.sql("CREATE VIEW edgeencryption.v AS SELECT id FROM edgeencryption.db_id")
+    site.source.sql("REVOKE SHOW VIEW ON edgeencryption.* FROM 'edge_clone_read'@'127.0.0.1'")
+    found = look("source")
+    assert "SHOW VIEW" in found["missing_privileges"]["source"][0] and "(1142)" in found["tablespaces"]["source"][0]
+
+
 def test_the_right_that_a_delta_needs(site, look):
     missing = look("target", delta=True)["missing_privileges"]["target"]
     assert missing == ["GRANT DELETE ON `edgeencryption\\_%`.* TO 'edge_clone_write'@'127.0.0.1'"]
