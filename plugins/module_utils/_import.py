@@ -6,9 +6,10 @@
 
 """Load a snapshot of files: put them into the shadow schema's directory, have the server import them, and measure every row.
 
-What was imported must outlive the server, too. When MariaDB 10.11 dies after an imported table was renamed into another database, it recovers the table as
-it was made, empty, if the creation of the table is still part of the redo log that it reads. So a stage is only complete once the server's last
-checkpoint lies behind it.
+The server must outlive a fault, and with it what was imported. As long as the redo log that MariaDB 10.11 reads when it starts goes back to the creation of
+a table that waits for its file, there are two traps. A file that lies there and is not imported still has the tablespace id that the source gave it; if
+the target has a tablespace with this id, it does not start again. And a table that was imported and renamed into another database is recovered as it was
+made, empty. So no file is put there before the server's last checkpoint lies behind the creation of all tables.
 
 A table is empty until its import is complete ("InnoDB File-Per-Table Tablespaces" in MariaDB's documentation), so a table that holds rows was
 imported. Whatever else is there was interrupted, and is dropped and made anew.
@@ -59,6 +60,11 @@ class ImportStage(Stage):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(table, _tablespaces.DESCRIPTION))
         self._refuse_too_little_space(wanted)
+        for table in wanted:
+            self._discard(table)
+        if wanted:
+            with timed(timings, "checkpoint_s"):
+                self._make_checkpoint()
         with timed(timings, "copy_s"):
             self._place(wanted, len(sessions))
         with timed(timings, "import_s"):
@@ -85,7 +91,7 @@ class ImportStage(Stage):
     def _refuse_too_little_space(self, tables: t.Sequence[Table]) -> None:
         directory = _tablespaces.data_directory(self._server)
         needed = sum(piece.bytes for table in tables for kind in _tablespaces.KINDS for piece in self._snapshot.pieces(table.name, kind))
-        needed += 2 * _tablespaces.redo_log_bytes(self._control)  # see _secure
+        needed += 2 * _tablespaces.redo_log_bytes(self._control)  # see _make_checkpoint
         free = free_bytes(directory)
         if free < needed:
             raise StageError(
@@ -99,7 +105,6 @@ class ImportStage(Stage):
         with contextlib.ExitStack() as stack:
             places = []  # type: t.List[Place]
             for table in tables:
-                self._discard(table)
                 for kind in _tablespaces.KINDS:
                     handle, offset = stack.enter_context(self._new_file(table, kind)), 0
                     for piece in self._snapshot.pieces(table.name, kind):
@@ -125,6 +130,21 @@ class ImportStage(Stage):
                     "Run this on the host of that server, or take a snapshot with engine=rows.",
                 )
         self._control.execute("SET SESSION foreign_key_checks = 1")
+
+    def _make_checkpoint(self) -> None:
+        """Write to the redo log until the server has to make a checkpoint: it makes none while it has nothing to do, and none at an account's request."""
+        name = quote_name(self._schema, REDO)
+        wanted, size = self._lsn("current"), _tablespaces.redo_log_bytes(self._control)
+        filler, written = min(_FILLER, self._server.max_allowed_packet // 2), 0
+        self._progress.start("checkpoint", size)
+        while self._lsn("last_checkpoint") < wanted:
+            if written > 2 * size:
+                raise StageError(self._schema, "the server makes no checkpoint, so it might not outlive an import.", "Take a snapshot with engine=rows.")
+            self._control.execute("CREATE TABLE IF NOT EXISTS {0} (filler LONGBLOB) ENGINE=InnoDB".format(name))
+            self._control.execute("INSERT INTO {0} SELECT REPEAT('x', {1}) UNION ALL SELECT REPEAT('y', {1})".format(name, filler))
+            written += 2 * filler
+            self._progress.add(2 * filler, 2 * filler)
+        self._control.execute("DROP TABLE IF EXISTS " + name)
 
     @contextlib.contextmanager
     def _new_file(self, table: Table, kind: str) -> t.Iterator[int]:
@@ -163,22 +183,6 @@ class ImportStage(Stage):
         name = quote_name(self._schema, table.name)
         for change in missing_counter(self._control.rows("SHOW CREATE TABLE " + name)[0][1], table):
             self._control.execute("ALTER TABLE {0} {1}".format(name, change))
-
-    def _secure(self, timings: t.Dict[str, float]) -> None:
-        """Write to the redo log until the server has to make a checkpoint: it makes none while it has nothing to do, and none at an account's request."""
-        name = quote_name(self._schema, REDO)
-        wanted, size = self._lsn("current"), _tablespaces.redo_log_bytes(self._control)
-        filler, written = min(_FILLER, self._server.max_allowed_packet // 2), 0
-        with timed(timings, "checkpoint_s"):
-            self._progress.start("checkpoint", size)
-            while self._lsn("last_checkpoint") < wanted:
-                if written > 2 * size:
-                    raise StageError(self._schema, "the server makes no checkpoint, so an import would not outlive it.", "Take a snapshot with engine=rows.")
-                self._control.execute("CREATE TABLE IF NOT EXISTS {0} (filler LONGBLOB) ENGINE=InnoDB".format(name))
-                self._control.execute("INSERT INTO {0} SELECT REPEAT('x', {1}) UNION ALL SELECT REPEAT('y', {1})".format(name, filler))
-                written += 2 * filler
-                self._progress.add(2 * filler, 2 * filler)
-            self._control.execute("DROP TABLE IF EXISTS " + name)
 
     def _lsn(self, name: str) -> int:
         return int(self._control.rows("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_{0}'".format(name))[0][1])

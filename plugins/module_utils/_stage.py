@@ -204,7 +204,6 @@ class Stage:
                 self._add_foreign_keys()
                 for table in self._tables:
                     self._compare_definition(table)
-            self._secure(timings)
         journal.write(COMPLETE, self._snapshot.id, self._run_id, self._detail())
         timings["total_s"] = round(time.monotonic() - began, 3)
         result = {"load_method": self.load_method, "chunks_resumed": len(resumed), "timings": timings}  # type: t.Dict[str, t.Any]
@@ -218,9 +217,6 @@ class Stage:
                 resumed = self._compare_base(sessions, resumed)
         with timed(timings, "load_s"):
             in_parallel(sessions, iter(self._tasks(resumed)), self._load)
-
-    def _secure(self, timings: t.Dict[str, float]) -> None:
-        """See to it that the server keeps what was brought, should it die; it does so by itself with rows."""
 
     def _detail(self) -> t.Dict[str, t.Any]:
         """Return all that the cut-over needs, so that it does without the artefact."""

@@ -51,6 +51,8 @@ class Soak:
             "DELETE FROM edge_token_map WHERE id % 13 = {0}".format(number % 13),
             "INSERT INTO edge_token_map (token, value) SELECT CONCAT('{0}-', seq), REPEAT(UUID(), 3) FROM seq_1_to_100".format(run_id),
         )
+        # The target is in use until the clone.
+        site.target.sql("INSERT INTO edgeencryption.edge_token_map (token, value) VALUES ('of the target, {0}', 'its own')".format(run_id))
         state, delta = self.chance.choice(sorted(FAULTS)), self.chance.random() < 0.5
         fault = self.chance.choice(FAULTS[state])
         old, new = self.rows(site.target), self.rows(site.source)
