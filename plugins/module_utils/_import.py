@@ -27,7 +27,8 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._schema impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import REDO
 from ansible_collections.edge_encryption.clone.plugins.module_utils._stage import Stage, StageError, Task, missing_counter
 
-_DISCARDED = 1814
+# Errors of a table that has no file, or none that the server can read: ER_GET_ERRNO, ER_TABLESPACE_MISSING, ER_TABLESPACE_DISCARDED, ER_NO_SUCH_TABLE_IN_ENGINE.
+_WITHOUT_FILE = frozenset([1030, 1812, 1814, 1932])
 # Bytes of a value that fills the redo log, unless the server takes none of this size.
 _FILLER = 2097152
 # What a server gives its files: only its own user may read them.
@@ -84,7 +85,7 @@ class ImportStage(Stage):
         try:
             return bool(self._control.rows("SELECT 1 FROM {0} LIMIT 1".format(quote_name(self._schema, table.name))))
         except DatabaseError as error:
-            if error.code == _DISCARDED:
+            if error.code in _WITHOUT_FILE:
                 return False
             raise
 

@@ -181,6 +181,23 @@ def test_a_clone_by_files_over_one_that_was_cut_off(site, monkeypatch):
     assert site.content(site.target) == site.content(site.source)
 
 
+def test_an_imported_table_that_lost_its_file_is_imported_anew(site, monkeypatch):
+    snapshot = site.snapshot()["snapshot"]["id"]
+
+    def cut_off(self, session, task, noted):
+        raise _import.StageError(task.table.name, "cut off.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_import.ImportStage, "_measure", cut_off)
+        assert "cut off" in site.refused("target", "staged", snapshot=snapshot, run_id=RUN)
+    site.target.stop()
+    (site.target.directory / "data" / "edgeencryption_stage" / "token_map.ibd").unlink()
+    site.target.start()
+    site.ok("target", "staged", snapshot=snapshot, run_id=RUN)
+    site.ok("target", "cut_over", run_id=RUN)
+    assert site.content(site.target) == site.content(site.source)
+
+
 def test_a_row_that_is_not_the_source_s_is_found(site, monkeypatch):
     snapshot = site.snapshot()["snapshot"]["id"]
     original = _import.ImportStage._import
