@@ -9,7 +9,8 @@
 The server must outlive a fault, and with it what was imported. As long as the redo log that MariaDB 10.11 reads when it starts goes back to the creation of
 a table that waits for its file, there are two traps. A file that lies there and is not imported still has the tablespace id that the source gave it; if
 the target has a tablespace with this id, it does not start again. And a table that was imported and renamed into another database is recovered as it was
-made, empty. So no file is put there before the server's last checkpoint lies behind the creation of all tables.
+made, empty. So no file is put there before the server's last checkpoint lies behind the creation of all tables. For the sake of mariadb-backup, which
+refuses two files with one id, whenever it is started, a file only gets its name when its import begins.
 
 A table is empty until its import is complete ("InnoDB File-Per-Table Tablespaces" in MariaDB's documentation), so a table that holds rows was
 imported. Whatever else is there was interrupted, and is dropped and made anew.
@@ -27,8 +28,11 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._schema impo
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import REDO
 from ansible_collections.edge_encryption.clone.plugins.module_utils._stage import Stage, StageError, Task, missing_counter
 
-# Errors of a table that has no file, or none that the server can read: ER_GET_ERRNO, ER_TABLESPACE_MISSING, ER_TABLESPACE_DISCARDED, ER_NO_SUCH_TABLE_IN_ENGINE.
+# Errors of a table without a file that the server can read: ER_GET_ERRNO, ER_TABLESPACE_MISSING, ER_TABLESPACE_DISCARDED, ER_NO_SUCH_TABLE_IN_ENGINE.
 _WITHOUT_FILE = frozenset([1030, 1812, 1814, 1932])
+# A file that waits for its import has the name that its description gets then: server and mariadb-backup take no notice of it, and it goes with the
+# table, should somebody drop that.
+_WAITING = _tablespaces.DESCRIPTION
 # Bytes of a value that fills the redo log, unless the server takes none of this size.
 _FILLER = 2097152
 # What a server gives its files: only its own user may read them.
@@ -102,17 +106,24 @@ class ImportStage(Stage):
             )
 
     def _place(self, tables: t.Sequence[Table], workers: int) -> None:
-        """Write the files of tables that have none, as their server would have written them."""
+        """Write the pages of tables that have none, as their server would have written them."""
         with contextlib.ExitStack() as stack:
             places = []  # type: t.List[Place]
             for table in tables:
-                for kind in _tablespaces.KINDS:
-                    handle, offset = stack.enter_context(self._new_file(table, kind)), 0
-                    for piece in self._snapshot.pieces(table.name, kind):
-                        places.append(Place(handle, offset, table.name, kind, piece))
-                        offset += piece.bytes
+                places += self._places(stack.enter_context(self._new_file(table, _WAITING)), table, _tablespaces.PAGES)
             self._progress.start("copy", sum(place.piece.bytes for place in places))
-            in_parallel(list(range(workers)), iter(places), lambda dummy, place: self._write(place))
+
+            def work(dummy: int, place: Place) -> None:
+                self._write(place)
+                self._progress.add(place.piece.bytes, place.piece.size)
+
+            in_parallel(list(range(workers)), iter(places), work)
+
+    def _places(self, handle: int, table: Table, kind: str) -> t.Iterator[Place]:
+        offset = 0
+        for piece in self._snapshot.pieces(table.name, kind):
+            yield Place(handle, offset, table.name, kind, piece)
+            offset += piece.bytes
 
     def _discard(self, table: Table) -> None:
         """Make a table that waits for its file; its empty file, as it comes and goes, proves that this host sees the files of this very server."""
@@ -166,10 +177,10 @@ class ImportStage(Stage):
         done = 0
         while done < len(data):
             done += os.pwrite(place.handle, data[done:], place.offset + done)
-        self._progress.add(place.piece.bytes, place.piece.size)
 
     def _import(self, session: Session, table: Table) -> None:
         name = quote_name(self._schema, table.name)
+        self._hand_over(table)
         session.execute("ALTER TABLE {0} IMPORT TABLESPACE".format(name))
         codes = session.warning_codes()
         if codes:
@@ -178,6 +189,13 @@ class ImportStage(Stage):
         session.execute("ANALYZE TABLE " + name)
         os.unlink(self._path(table, _tablespaces.DESCRIPTION))
         self._progress.add(1, 0)
+
+    def _hand_over(self, table: Table) -> None:
+        """Give the files of a table their names."""
+        os.rename(self._path(table, _WAITING), self._path(table, _tablespaces.PAGES))
+        with self._new_file(table, _tablespaces.DESCRIPTION) as handle:
+            for place in self._places(handle, table, _tablespaces.DESCRIPTION):
+                self._write(place)
 
     def _advance_counter(self, table: Table) -> None:
         """The file knows the largest value that was used, not those which the source had set aside; and the server forgets these when it dies."""

@@ -63,6 +63,20 @@ def settle(site):
         time.sleep(0.005)
 
 
+def orphans_end(folder):
+    """Wait for the programs that a killed module had started; they end by themselves, and what they worked on is the next call's to remove."""
+    deadline = time.monotonic() + 30
+    while any(str(folder).encode() in line for line in command_lines()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def command_lines():
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
+
+
 def extras(site):
     views = site.target.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'edgeencryption'")
     triggers = site.target.sql("SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'edgeencryption' ORDER BY TRIGGER_NAME")

@@ -5,7 +5,6 @@
 """Faults of every kind at random instants of every state. SOAK_ROUNDS says how many, SOAK_SEED which."""
 
 import collections
-import contextlib
 import json
 import os
 import pathlib
@@ -16,7 +15,7 @@ import time
 
 import pytest
 
-from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import settle, start
+from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import orphans_end, settle, start
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "8"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
@@ -107,7 +106,7 @@ class Soak:
         if fault in ("kill source", "kill target"):
             server.start()
         settle(site)  # the server may still be at the last statement
-        self.orphans_end()
+        orphans_end(self.disk)
         survived = process.returncode == 0
         # Aim so that about every second fault strikes before the end.
         self.durations[state] *= 0.9 if survived else 1.1
@@ -116,13 +115,6 @@ class Soak:
             # An operator reads one line that names what failed, and no traceback.
             assert "\n" not in message and ("127.0.0.1" in message or str(self.disk) in message or "edgeencryption" in message), message
         return survived
-
-    def orphans_end(self):
-        """A program that a killed module had started ends by itself, and what it worked on is the next call's to remove."""
-        deadline = time.monotonic() + 30
-        while any(str(self.disk).encode() in line for line in command_lines()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
     @staticmethod
     def kill_connection(server, number):
@@ -143,12 +135,6 @@ class Soak:
             self.site.target.sql("SET foreign_key_checks = 0", "DROP DATABASE `{0}`".format(name))
         # Playbooks of tests that run at the same time have files of progress.
         assert not [path for path in pathlib.Path("/tmp").glob("edge_clone*") if not path.name.startswith("edge_clone_progress_")]
-
-
-def command_lines():
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            yield path.read_bytes()
 
 
 def restart(server, options):

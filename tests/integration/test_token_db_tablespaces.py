@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import shutil
+import subprocess
 import threading
 import time
 
@@ -16,7 +17,7 @@ import pytest
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _hot_copy, _import, _tablespaces
 from ansible_collections.edge_encryption.clone.tests.integration import conftest, mariadb
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT
-from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import RUN, assert_same_rows, kill_at_random, settle, start
+from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import RUN, assert_same_rows, kill_at_random, orphans_end, settle, start
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD, OWN
 
 FULL_TEXT = ", FULLTEXT KEY words (words)"
@@ -236,6 +237,7 @@ def test_a_killed_copy_leaves_nothing(site):
     while site.source.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'edge_clone_read'"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    orphans_end(site.directory)
     done = site.snapshot(run_id=RUN)["snapshot"]
     assert os.listdir(site.directory) == [done["id"]]
     site.ok("target", "staged", snapshot=done["id"], run_id=RUN)
@@ -302,7 +304,7 @@ def test_a_server_that_dies_before_the_import_starts_again(twins, monkeypatch, s
     site.target.sql("INSERT INTO edgeencryption.token_map (field, order_token) VALUES ('of the target', '12345678')")
     before = site.content(site.target)
     with monkeypatch.context() as patch:
-        patch.setattr(_import.ImportStage, "_import", lambda self, session, table: site.target.stop(9))
+        patch.setattr(_import.ImportStage, "_import", lambda self, session, table: (self._hand_over(table), site.target.stop(9)))
         site.refused("target", "staged", snapshot=snapshot, run_id=RUN)
     assert "token_map.ibd" in target_files(site, "edgeencryption_stage")
     if not secured:
@@ -345,6 +347,26 @@ def test_what_is_half_imported_can_be_discarded_from_elsewhere(site):
             site.ok("target", "discarded", run_id=RUN)
         assert site.schemas() == ["edgeencryption"]
         assert not (site.target.directory / "data" / "edgeencryption_stage").exists()
+
+
+def test_files_that_wait_for_their_import_are_in_nobodys_way(twins, monkeypatch, tmp_path):
+    """A run is killed, and the target's nightly mariadb-backup comes before anybody has looked; it refuses two files with one tablespace id."""
+    site = twins
+
+    def cut_off(self, table):
+        raise _import.StageError(table.name, "cut off.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_import.ImportStage, "_hand_over", cut_off)
+        assert "cut off" in site.refused("target", "staged", snapshot=site.snapshot()["snapshot"]["id"], run_id=RUN)
+    waiting = target_files(site, "edgeencryption_stage")
+    assert "token_map.cfg" in waiting and "token_map.ibd" not in waiting
+    backup = [_tablespaces.find_program(), "--no-defaults", "--backup", "--user=root", "--socket=" + site.target.socket]
+    backup += ["--datadir={0}/data".format(site.target.directory), "--target-dir={0}".format(tmp_path / "nightly")]
+    done = subprocess.run(backup, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done.stdout.decode()[-2000:]
+    site.ok("target", "discarded", run_id=RUN)
+    assert not (site.target.directory / "data" / "edgeencryption_stage").exists()
 
 
 # -- refused
