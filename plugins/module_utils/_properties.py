@@ -175,7 +175,7 @@ class Properties:
         counts = collections.Counter(
             item.separator for item in t.cast(t.List[t.Any], self._entries) + self._comments if item.separator.strip(_BLANK)
         )
-        return counts.most_common(1)[0][0] if counts else " = "
+        return max(counts, key=counts.__getitem__) if counts else " = "
 
     def _usual_eol(self) -> str:
         found = re.search(r"\r\n|\r|\n", self._text)
