@@ -536,6 +536,42 @@ def test_a_lost_write_that_arrives_late_is_found_by_the_sweep(rules, tmp_path, m
     assert do(rules, tmp_path / "state")[1] is None
 
 
+def key_of(rules, name):
+    return next(key for key, row in rules.before.items() if row.get("name") == name)
+
+
+def test_what_somebody_else_switches_meanwhile_is_found_by_the_sweep(rules, tmp_path, monkeypatch):
+    """Neither is touched by the run, so neither is put back."""
+    answer, switched = rules._list, []
+
+    def switch(table, params, via_proxy):
+        if rules.paths("PATCH") and not switched:
+            for name, active in (("base1", "false"), ("off", "true")):
+                switched.append(key_of(rules, name))
+                rules.row(*switched[-1])["active"] = active
+        return answer(table, params, via_proxy)
+
+    monkeypatch.setattr(rules, "_list", switch)
+    result, trouble = do(rules, tmp_path / "state", inactive="skip")
+    assert "2 records need attention" in str(trouble)
+    errors = {entry["name"]: entry["error"] for entry in result["records"] if entry["error"]}
+    assert errors == {"base1": "it was active before, and is inactive now", "off": "it was inactive before, and is active now"}
+
+
+def test_what_somebody_else_switched_between_two_runs_stays_so(rules, tmp_path):
+    assert do(rules, tmp_path / "state")[1] is None
+    rules.row(*key_of(rules, "rule1"))["active"] = "false"
+    rules.row(*key_of(rules, "off"))["active"] = "true"
+    rules.before = snapshot(rules)
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    said = sorted(warning for warning in result["warnings"] if "since this journal began" in warning)
+    assert len(said) == 2 and "off" in said[0] and said[0].endswith("it stays active.") and "rule1" in said[1] and said[1].endswith("it stays inactive.")
+    assert_as_before(rules, resigned=False)
+    # It is said once.
+    assert not do(rules, tmp_path / "state")[0]["warnings"]
+
+
 def test_sigterm_ends_the_run_after_the_pair_in_hand(rules, tmp_path, monkeypatch):
     for number in range(30):
         rules.add_rule("more{}".format(number))
@@ -628,6 +664,37 @@ def test_a_record_in_hand_that_is_put_back_without_a_signature_is_signed_again(r
     _result, trouble = do(rules, tmp_path / "state", inactive=inactive)
     assert trouble is None
     assert_as_before(rules)
+
+
+def test_a_record_in_hand_that_is_gone_keeps_no_other_from_being_put_back(rules, tmp_path):
+    first, second = sorted(key_of(rules, name) for name in ("rule1", "rule3"))
+    journal = Journal(str(tmp_path / "state"), "acmetest")
+    for table, sys_id in (first, second):
+        row = rules.row(table, sys_id)
+        record = _rules.Record(table, sys_id, row["name"], True, False, 0, _rules.digest(row["signature"]), {})
+        journal.going(record, "table_api", {"active": "true"})
+        rules.write(table, row, {"active": "false"}, signed=True)
+    journal.close()
+    del rules.tables[first[0]][first[1]], rules.before[first]
+    result, trouble = do(rules, tmp_path / "state")
+    assert trouble is None
+    assert result["warnings"] == ["sys_encryption_rule {} was in hand when a run died, and is gone.".format(first[1])]
+    assert [rules.row(*second)["name"] in name for name in result["recovered"]] == [True]
+    assert_as_before(rules)
+
+
+@pytest.mark.parametrize(
+    "harmless, change",
+    [
+        ({"order": "0"}, ({"order": "1"}, {"order": "0"})),
+        ({"order": "", "description": "d"}, ({"description": "d."}, {"description": "d"})),
+        ({"order": "-1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_change_without_effect(harmless, change):
+    record = _rules.Record("sys_encryption_rule", "a" * 32, "off", False, False, 0, None, harmless)
+    assert _resign.harmless_change(record) == change
 
 
 @pytest.mark.long
