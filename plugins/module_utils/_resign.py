@@ -380,7 +380,7 @@ class Resigner:
         self.journal.settled(record.key)
         if not away.shows(there):
             raise Dropped(str(record), "the write of {} was answered with success, but left out.".format(", ".join(there)))
-        if record.signature is None or away.signature is None:
+        if None in (away.signature, state.signature):
             signed = away.mod_count > record.mod_count
         else:
             # The write back changes what is signed. What the signature was before all this is no guide: a run that died may have left the one of

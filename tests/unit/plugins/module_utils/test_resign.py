@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _resign, _rules
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials
+from ansible_collections.edge_encryption.clone.plugins.module_utils._http import Client, Credentials, StatusError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._progress import Progress
 from ansible_collections.edge_encryption.clone.plugins.module_utils._resign import Settings, resign
 from ansible_collections.edge_encryption.clone.plugins.module_utils._resign_journal import Journal
@@ -75,6 +75,8 @@ def test_everything_is_resigned(rules, tmp_path):
     assert result["instance_name"] == "acmetest"
     assert_as_before(rules)
     assert 1 <= rules.most_off <= 3
+    # Six active records there and back, and two inactive ones as they are.
+    assert len(rules.paths("PATCH")) == 6 * 2 + 2
 
 
 def test_inactive_records_are_never_activated(rules, tmp_path):
@@ -407,6 +409,147 @@ def test_a_business_rule_refuses_one_record(rules, tmp_path):
     assert_as_before(rules)
 
 
+def test_ten_of_the_records_that_failed_are_named(rules, tmp_path):
+    for number in range(12):
+        rules.refuse[rules.add_rule("refused{:02}".format(number))] = "no"
+    result, trouble = do(rules, tmp_path / "state")
+    assert result["totals"]["failed"] == 12 and "12 records need attention" in str(trouble)
+    assert str(trouble).count("sys_encryption_rule refused") == 10
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_three_attempts(rules, tmp_path, monkeypatch, failures):
+    original, left = _resign.Resigner._there_and_back, [failures]
+
+    def flaky(self, hands, record, there, back):
+        if record.name == "rule1" and left[0]:
+            left[0] -= 1
+            raise StatusError("rule1", 503, "not now", "")
+        return original(self, hands, record, there, back)
+
+    monkeypatch.setattr(_resign.Resigner, "_there_and_back", flaky)
+    _result, trouble = do(rules, tmp_path / "state", max_inactive=1)
+    assert left == [0]
+    if failures == 2:
+        assert trouble is None
+        assert_as_before(rules)
+    else:
+        assert "not now" in str(trouble)
+
+
+def test_a_fault_that_passes_is_no_reason_for_the_form(rules, tmp_path):
+    rules.faults = [Fault("status", method="PATCH", status=503, count=None, headers={"Retry-After": "0"})]
+    _result, trouble = do(rules, tmp_path / "state", inactive="skip", restore_timeout=0.0)
+    assert "By table_api" in str(trouble) and "By form" not in str(trouble)
+    assert not [path for _method, path in rules.paths() if path.endswith(".do")]
+
+
+def test_the_first_failure_is_explained():
+    record = _rules.Record("sys_encryption_rule", "a" * 32, "r", True, False, 0, None, {})
+    failures = [("table_api", _resign.NotSigned("r", "not signed.")), ("form", _resign.Dropped("r", "left out."))]
+    error = _resign.Resigner._no_canary(None, record, failures)
+    assert "By table_api" in str(error) and "By form" in str(error) and "KB0621218" in str(error) and "elevated" not in str(error)
+
+
+class Stubborn:
+    """A transport whose first writes are left out or raise an error."""
+
+    name = "table_api"
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def write(self, edge, direct, layout, sys_id, values):
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        if answer == "left out":
+            return dict(active="false", sys_mod_count="1", sys_updated_on="", signature="s")
+        return _resign.TRANSPORTS["table_api"][0].write(edge, direct, layout, sys_id, values)
+
+
+@pytest.fixture
+def drive_back(rules, tmp_path):
+    """Return a function that puts rule1, which is off, back over a transport."""
+    row = rules.row(*key_of(rules, "rule1"))
+    row["active"] = "false"
+    client = Client(rules.url, Credentials("edge.automation", "pw"), sleep=lambda seconds: None)
+    found = _rules.survey(client, _rules.TABLES, _rules.BASE_QUERY, None)
+    record = next(record for record in found.records if record.name == "rule1")
+    journal = Journal(str(tmp_path / "state"), "acmetest")
+
+    def drive(transport, timeout=5.0, **values):
+        resigner = _resign.Resigner(client, client.sibling(rules.proxy_url), journal, Settings(restore_timeout=timeout), Progress(None, "resign"))
+        resigner.layouts = found.layouts
+        return resigner._put_back(resigner.hands, record, values, transport)
+
+    yield drive
+    journal.close()
+
+
+REFUSED = StatusError("rule1", 403, "not you", "")
+
+
+def gets(rules, name):
+    return [path for path in rules.paths("GET") if path[1].endswith(key_of(rules, name)[1])]
+
+
+def test_what_the_answer_shows_is_not_read_again(rules, drive_back):
+    assert drive_back(Stubborn(), active="true").shows({"active": "true"})
+    assert gets(rules, "rule1") == []
+
+
+@pytest.mark.parametrize("answers", [["left out"], [REFUSED], [REFUSED, "left out", REFUSED]])
+def test_a_record_is_driven_back_until_it_shows_it(rules, drive_back, answers):
+    transport = Stubborn(*answers)
+    assert drive_back(transport, active="true").shows({"active": "true"})
+    assert rules.row(*key_of(rules, "rule1"))["active"] == "true" and transport.answers == []
+    assert len(gets(rules, "rule1")) == len(answers)
+
+
+def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back):
+    rules.row(*key_of(rules, "rule1"))["order"] = "100"
+    assert drive_back(Stubborn(REFUSED), order="100").shows({"order": "100"})
+    assert rules.paths("PATCH") == []
+
+
+def test_a_record_that_cannot_be_read_meanwhile_is_driven_back_too(rules, drive_back):
+    sys_id = key_of(rules, "rule1")[1]
+    rules.faults = [Fault("status", method="GET", path=sys_id, status=403)]
+    assert drive_back(Stubborn(REFUSED), active="true").shows({"active": "true"})
+    assert rules.row(*key_of(rules, "rule1"))["active"] == "true"
+
+
+def test_a_record_that_cannot_be_put_back_is_named_with_both_reasons(rules, drive_back):
+    sys_id = key_of(rules, "rule1")[1]
+    rules.faults = [Fault("status", method="GET", path=sys_id, status=403, count=None, body=b"{}")]
+    with pytest.raises(_resign.LeftOff) as caught:
+        drive_back(Stubborn(*[REFUSED] * 1000), timeout=0.1, active="true")
+    assert "it should be active=true again, but 0.1 s of trying" in str(caught.value)
+    assert "not you" in str(caught.value) and "; and " in str(caught.value)
+    assert len(gets(rules, "rule1")) > 1
+
+
+def test_a_record_that_is_gone_is_not_waited_for(rules, drive_back):
+    key = key_of(rules, "rule1")
+    del rules.tables[key[0]][key[1]]
+    with pytest.raises(_resign.NotFound):
+        drive_back(Stubborn(REFUSED), active="true")
+
+
+@pytest.mark.parametrize("before", [None, EdgeError("rule1", "an earlier one.")])
+def test_what_cannot_be_compared_in_the_end_is_no_success(rules, tmp_path, monkeypatch, before):
+    def fail(error):
+        raise error
+
+    monkeypatch.setattr(_resign.Resigner, "_sweep", lambda self, survey: fail(EdgeError("acmetest", "the sweep.")))
+    if before:
+        monkeypatch.setattr(_resign.Resigner, "_work", lambda self, todo: fail(before))
+    result, trouble = do(rules, tmp_path / "state")
+    assert ("an earlier one" if before else "the sweep") in str(trouble)
+    assert result["totals"]["records"] == 10
+
+
 KINDS = [
     ("reset_before", 500),
     ("reset_after", 500),
@@ -584,7 +727,9 @@ def test_sigterm_ends_the_run_after_the_pair_in_hand(rules, tmp_path, monkeypatc
 
     monkeypatch.setattr(rules, "write", slow)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     result, trouble = do(rules, tmp_path / "state", max_inactive=2)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert "SIGTERM" in str(trouble)
     assert 0 < result["totals"]["resigned"] < 38
     assert_as_before(rules, resigned=False)
