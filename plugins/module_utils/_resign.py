@@ -332,7 +332,7 @@ class Resigner:
             except RestError as error:
                 if not error.transient or attempt == 3:
                     raise
-                time.sleep(random.uniform(0, BACKOFF * 2**attempt))
+                pause(attempt)
         self._unproven.pop(record.key, None)
         self.journal.settled(record.key, state, record.active, is_renewed(record.signature, state))
         self.outcomes[record.key] = Outcome(record, resigned=True, state=state)
@@ -421,7 +421,7 @@ class Resigner:
                     ),
                     "Set it by hand through the proxy, or run again with the same state_file.",
                 )
-            time.sleep(random.uniform(0, min(10, BACKOFF * 2**attempt)))
+            pause(attempt)
 
     # The proof
 
@@ -499,6 +499,11 @@ def choose_canaries(todo: t.Sequence[Record]) -> t.List[Record]:
                 # One that comes late in the order of rules catches least.
                 chosen.append(max(candidates, key=lambda record: int(record.harmless.get("order") or 0)))
     return sorted(chosen, key=lambda record: record.active)
+
+
+def pause(attempt: int) -> None:
+    """Wait a moment, longer after every attempt."""
+    time.sleep(random.uniform(0, min(10, BACKOFF * 2**attempt)))
 
 
 def is_renewed(before: t.Optional[str], state: State) -> t.Optional[bool]:

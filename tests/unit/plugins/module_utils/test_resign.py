@@ -163,6 +163,50 @@ def test_an_inactive_record_that_cannot_be_proven_is_no_success_where_others_wer
     assert_as_before(rules, resigned=False)
 
 
+def test_every_inactive_record_that_cannot_be_proven_is_judged(rules, tmp_path, monkeypatch):
+    rules.add_configuration("incident", "u_aged", active=False)
+    rules.before = snapshot(rules)
+    only_changes_are_signed(rules, monkeypatch)
+    assert do(rules, tmp_path / "one", inactive="toggle")[1] is None
+    rules.row(*key_of(rules, "rule0"))["signature"] = "old"
+    result, _trouble = do(rules, tmp_path / "two", max_inactive=1)
+    errors = {entry["name"]: entry["error"] for entry in result["records"] if entry["error"]}
+    assert sorted(errors) == ["incident.u_aged", "incident.u_old"]
+    assert all("its signature did not change" in error for error in errors.values())
+
+
+def test_a_signature_that_a_failed_run_renewed_is_not_forgotten(rules, tmp_path, monkeypatch):
+    """As above, but the run whose writes showed it ends before its record is signed; so the next one must not take the inactive one to be signed."""
+    only_changes_are_signed(rules, monkeypatch)
+    assert do(rules, tmp_path / "one", inactive="toggle")[1] is None
+    rules.row(*key_of(rules, "rule0"))["signature"] = "old"
+    write = _resign.TRANSPORTS["table_api"][0].write
+
+    def without_answer(edge, direct, layout, sys_id, values):
+        row = write(edge, direct, layout, sys_id, values)
+        if sys_id == key_of(rules, "rule0")[1] and values == {"active": "false"}:
+            raise StatusError("rule0", 503, "not now", "")
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(_resign.TRANSPORTS["table_api"][0]), "write", staticmethod(without_answer))
+        assert "not now" in str(do(rules, tmp_path / "two", max_inactive=1, transport="table_api")[1])
+    _result, trouble = do(rules, tmp_path / "two", max_inactive=1)
+    assert "incident.u_old" in str(trouble) and "inactive=toggle" in str(trouble)
+
+
+def test_the_same_content_with_the_same_signature_is_proof_where_a_proxy_signs_what_it_is_given(rules, tmp_path):
+    rules.add_configuration("incident", "u_aged", active=False)
+    rules.before = snapshot(rules)
+    result, trouble = do(rules, tmp_path / "one")
+    assert trouble is None
+    canary, other = [entry for entry in result["records"] if entry["table"] == "sys_encryption_configuration" and not entry["active"]]
+    rules.row(canary["table"], canary["sys_id"])["signature"] = "old"
+    result, trouble = do(rules, tmp_path / "two")
+    assert trouble is None and not result["warnings"]
+    assert [entry["resigned"] for entry in result["records"] if entry["sys_id"] == other["sys_id"]] == [True]
+
+
 def test_check_mode_lists_the_work_and_leaves_no_file(rules, tmp_path):
     result, trouble = do(rules, tmp_path / "state", check=True)
     assert trouble is None
@@ -508,8 +552,9 @@ def test_a_record_is_driven_back_until_it_shows_it(rules, drive_back, answers):
 
 
 def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back):
-    rules.row(*key_of(rules, "rule1"))["order"] = "100"
-    assert drive_back(Stubborn(REFUSED), order="100").shows({"order": "100"})
+    rules.row(*key_of(rules, "rule1")).update(order="100", sys_mod_count="7")
+    state = drive_back(Stubborn(REFUSED), order="100")
+    assert state.shows({"order": "100"}) and state.signature == _rules.digest("old-rule1") and state.mod_count == 7
     assert rules.paths("PATCH") == []
 
 
@@ -840,6 +885,19 @@ def test_a_record_in_hand_that_is_gone_keeps_no_other_from_being_put_back(rules,
 def test_a_change_without_effect(harmless, change):
     record = _rules.Record("sys_encryption_rule", "a" * 32, "off", False, False, 0, None, harmless)
     assert _resign.harmless_change(record) == change
+
+
+def test_it_waits_longer_after_every_attempt_and_never_long(monkeypatch):
+    spans = []
+    monkeypatch.setattr(_resign.random, "uniform", lambda low, high: spans.append((low, high)) or 0)
+    for attempt in (1, 2, 3, 9):
+        _resign.pause(attempt)
+    assert spans == [(0, 0.4), (0, 0.8), (0, 1.6), (0, 10)]
+
+
+@pytest.mark.parametrize("before, after, renewed", [("a", "b", True), ("a", "a", False), (None, "b", None), ("a", None, None)])
+def test_a_signature_that_cannot_be_read_is_neither_new_nor_old(before, after, renewed):
+    assert _resign.is_renewed(before, _rules.State({}, 1, after)) is renewed
 
 
 @pytest.mark.long
