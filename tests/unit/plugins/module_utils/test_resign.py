@@ -551,10 +551,11 @@ def test_a_record_is_driven_back_until_it_shows_it(rules, drive_back, answers):
     assert len(gets(rules, "rule1")) == len(answers)
 
 
-def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back):
-    rules.row(*key_of(rules, "rule1")).update(order="100", sys_mod_count="7")
-    state = drive_back(Stubborn(REFUSED), order="100")
-    assert state.shows({"order": "100"}) and state.signature == _rules.digest("old-rule1") and state.mod_count == 7
+@pytest.mark.parametrize("values", [{"active": "true"}, {"order": "100"}], ids=str)
+def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back, values):
+    rules.row(*key_of(rules, "rule1")).update(values, sys_mod_count="7")
+    state = drive_back(Stubborn(REFUSED), **values)
+    assert state.shows(values) and state.signature == _rules.digest("old-rule1") and state.mod_count == 7
     assert rules.paths("PATCH") == []
 
 
