@@ -31,6 +31,7 @@ def edited(text, wanted, uncomment=True, encoding="iso-8859-1"):
         ("a==1", {"a": "=1"}),
         ("A.b_C=1\n[]:2\n", {"A.b_C": "1", "[]": "2"}),
         ("a=12\\", {"a": "12"}),
+        ("a=12\\\n", {"a": "12"}),
         ("# \\u12 = prose\na=1\n", {"a": "1"}),
         ("a=\\uD83D\\uDE00", {"a": "😀"}),
     ],
