@@ -123,7 +123,7 @@ sanity-tests:
 matrix: setup $(if $(filter 2.2%,$(or $(CORE),2.20)),hosts-packages) ## unit tests, sanity and a whole clone on each supported ansible-core (CORE="2.16 2.21" chooses, PART="units sanity main_job" too); about an hour
 	@$(BIN)/python tests/matrix/run.py $(if $(CORE),--core $(CORE)) $(if $(PART),--part $(PART))
 
-mutation: setup build/venv/mutation/.ready ## change utils that decide something, one place at a time, and see that a unit test notices (UTIL="_properties" chooses); about twenty minutes
+mutation: setup build/venv/mutation/.ready ## change utils that decide something, one place at a time, and see that a unit test notices (UTIL="_properties" chooses); about half an hour
 	$(call copy_to,build/mutation/copy)
 	@build/venv/mutation/bin/python tests/mutation/run.py --copy build/mutation/copy --python $(CURDIR)/$(BIN)/python $(if $(UTIL),--util $(UTIL))
 
