@@ -30,7 +30,7 @@ import traceback
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
-from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders
+from ansible_collections.edge_encryption.clone.plugins.module_utils._files import make_private_folders, sync_folder_of
 from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 
 LIBRARY_IMPORT_ERROR = None  # type: t.Optional[str]
@@ -316,12 +316,13 @@ class Writer:
         manifest = dict(manifest, format=FORMAT, id=self.id, encryption=self._cipher.to_json() if self._cipher else None)
         manifest["digest"] = hashlib.sha256(_canonical(manifest)).hexdigest()
         manifest["mac"] = self._cipher.sign(_canonical(manifest)) if self._cipher else None
-        _write_file(os.path.join(self.part, MANIFEST), json.dumps(manifest, indent=1).encode("utf-8"))
+        path = os.path.join(self.part, MANIFEST)
+        _write_file(path, json.dumps(manifest, indent=1).encode("utf-8"))
         try:
-            _sync_directory(self.part)
+            sync_folder_of(path)
             os.rename(self.part, self.path)
             os.unlink(os.path.join(self.path, "lock"))
-            _sync_directory(os.path.dirname(self.path))
+            sync_folder_of(self.path)
         except OSError as error:
             raise _write_error(self.path, error) from None
         return Snapshot(self.path, manifest)
@@ -499,14 +500,6 @@ def _write_file(path: str, data: bytes) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise _write_error(path, error) from None
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write_error(path: str, error: OSError) -> ArtefactError:

@@ -57,7 +57,7 @@ def write_private(path: str, data: bytes) -> None:
             os.replace(temp, path)
         except OSError as exc:
             raise FileError(path, "it cannot be written: {0}.".format(exc.strerror)) from exc
-        _sync_folder(path)
+        sync_folder_of(path)
 
 
 @contextlib.contextmanager
@@ -87,7 +87,7 @@ def replace(temp: str, path: str) -> None:
         finally:
             os.close(descriptor)
         os.replace(temp, path)
-        _sync_folder(path)
+        sync_folder_of(path)
     except OSError as exc:
         raise FileError(path, "it cannot be replaced: {0}.".format(exc.strerror)) from exc
 
@@ -109,7 +109,7 @@ def backup(path: str, data: bytes) -> str:
         owner = os.stat(real)
         with contextlib.suppress(PermissionError):
             os.chown(name, owner.st_uid, owner.st_gid)
-        _sync_folder(name)
+        sync_folder_of(name)
         return name
     raise FileError(path, "there are too many backups of this second.", "Run the task again.")
 
@@ -144,7 +144,8 @@ def _attribute_names(path: str) -> t.List[str]:
         raise
 
 
-def _sync_folder(path: str) -> None:
+def sync_folder_of(path: str) -> None:
+    """Have the name of a file reach the disk: the folder that holds it."""
     descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -23,6 +23,7 @@ import typing as t
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _schema, _tablespaces
 from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import Piece, free_bytes
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import DatabaseError, Session, quote_name
+from ansible_collections.edge_encryption.clone.plugins.module_utils._files import sync_folder_of
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import in_parallel, timed
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema import Table
 from ansible_collections.edge_encryption.clone.plugins.module_utils._schema_journal import REDO
@@ -196,6 +197,7 @@ class ImportStage(Stage):
         with self._new_file(table, _tablespaces.DESCRIPTION) as handle:
             for place in self._places(handle, table, _tablespaces.DESCRIPTION):
                 self._write(place)
+        sync_folder_of(self._path(table, _tablespaces.PAGES))
 
     def _advance_counter(self, table: Table) -> None:
         """The file knows the largest value that was used, not those which the source had set aside; and the server forgets these when it dies."""

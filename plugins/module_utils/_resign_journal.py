@@ -14,6 +14,7 @@ import threading
 import typing as t
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
+from ansible_collections.edge_encryption.clone.plugins.module_utils._files import sync_folder_of
 from ansible_collections.edge_encryption.clone.plugins.module_utils._formats import check_format
 from ansible_collections.edge_encryption.clone.plugins.module_utils._rules import Key, Record, State
 
@@ -76,11 +77,7 @@ class Journal:
                 raise EdgeError(self.path, "line {} is none of this journal.".format(number), "Give another state_file.") from None
         if not lines and not self._check:
             self._append({"instance": instance, "format": FORMAT})
-            folder = os.open(os.path.dirname(os.path.abspath(self.path)), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder_of(self.path)
 
     def _replay(self, line: t.Dict[str, t.Any], instance: str) -> None:
         if "format" in line:
