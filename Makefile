@@ -112,7 +112,8 @@ build/venv/awx/.ready: tests/awx/requirements.txt
 build/venv/eda/.ready: tests/eda/requirements.txt
 build/venv/mutation/.ready: tests/mutation/requirements.txt
 
-sanity: setup sanity-tests ## ansible-test sanity, on a copy that lies where it wants it
+sanity: setup ## ansible-test sanity, on a copy that lies where it wants it
+	@$(MAKE) --no-print-directory sanity-tests
 
 sanity-tests:
 	$(call copy_to,$(TREE))
