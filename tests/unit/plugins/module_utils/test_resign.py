@@ -496,7 +496,7 @@ def test_the_first_failure_is_explained():
 
 
 class Stubborn:
-    """A transport whose first writes are left out or raise an error."""
+    """A transport whose first writes are left out or refused."""
 
     name = "table_api"
 
@@ -504,9 +504,9 @@ class Stubborn:
         self.answers = list(answers)
 
     def write(self, edge, direct, layout, sys_id, values):
-        answer = self.answers.pop(0) if self.answers else "as it is"
-        if isinstance(answer, StatusError):
-            raise answer
+        answer = self.answers.pop(0) if self.answers else "done"
+        if answer == "refused":
+            raise StatusError("rule1", 403, "not you", "")
         if answer == "left out":
             return dict(active="false", sys_mod_count="1", sys_updated_on="", signature="s")
         return _resign.TRANSPORTS["table_api"][0].write(edge, direct, layout, sys_id, values)
@@ -531,9 +531,6 @@ def drive_back(rules, tmp_path):
     journal.close()
 
 
-REFUSED = StatusError("rule1", 403, "not you", "")
-
-
 def gets(rules, name):
     return [path for path in rules.paths("GET") if path[1].endswith(key_of(rules, name)[1])]
 
@@ -543,7 +540,7 @@ def test_what_the_answer_shows_is_not_read_again(rules, drive_back):
     assert gets(rules, "rule1") == []
 
 
-@pytest.mark.parametrize("answers", [["left out"], [REFUSED], [REFUSED, "left out", REFUSED]])
+@pytest.mark.parametrize("answers", [["left out"], ["refused"], ["refused", "left out", "refused"]])
 def test_a_record_is_driven_back_until_it_shows_it(rules, drive_back, answers):
     transport = Stubborn(*answers)
     assert drive_back(transport, active="true").shows({"active": "true"})
@@ -554,7 +551,7 @@ def test_a_record_is_driven_back_until_it_shows_it(rules, drive_back, answers):
 @pytest.mark.parametrize("values", [{"active": "true"}, {"order": "100"}], ids=str)
 def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back, values):
     rules.row(*key_of(rules, "rule1")).update(values, sys_mod_count="7")
-    state = drive_back(Stubborn(REFUSED), **values)
+    state = drive_back(Stubborn("refused"), **values)
     assert state.shows(values) and state.signature == _rules.digest("old-rule1") and state.mod_count == 7
     assert rules.paths("PATCH") == []
 
@@ -562,7 +559,7 @@ def test_a_write_that_arrived_without_an_answer_is_seen(rules, drive_back, value
 def test_a_record_that_cannot_be_read_meanwhile_is_driven_back_too(rules, drive_back):
     sys_id = key_of(rules, "rule1")[1]
     rules.faults = [Fault("status", method="GET", path=sys_id, status=403)]
-    assert drive_back(Stubborn(REFUSED), active="true").shows({"active": "true"})
+    assert drive_back(Stubborn("refused"), active="true").shows({"active": "true"})
     assert rules.row(*key_of(rules, "rule1"))["active"] == "true"
 
 
@@ -570,7 +567,7 @@ def test_a_record_that_cannot_be_put_back_is_named_with_both_reasons(rules, driv
     sys_id = key_of(rules, "rule1")[1]
     rules.faults = [Fault("status", method="GET", path=sys_id, status=403, count=None, body=b"{}")]
     with pytest.raises(_resign.LeftOff) as caught:
-        drive_back(Stubborn(*[REFUSED] * 1000), timeout=0.1, active="true")
+        drive_back(Stubborn(*["refused"] * 1000), timeout=0.1, active="true")
     assert "it should be active=true again, but 0.1 s of trying" in str(caught.value)
     assert "not you" in str(caught.value) and "; and " in str(caught.value)
     assert len(gets(rules, "rule1")) > 1
@@ -580,7 +577,7 @@ def test_a_record_that_is_gone_is_not_waited_for(rules, drive_back):
     key = key_of(rules, "rule1")
     del rules.tables[key[0]][key[1]]
     with pytest.raises(_resign.NotFound):
-        drive_back(Stubborn(REFUSED), active="true")
+        drive_back(Stubborn("refused"), active="true")
 
 
 @pytest.mark.parametrize("before", [None, EdgeError("rule1", "an earlier one.")])
