@@ -529,6 +529,25 @@ def test_a_program_that_misbehaves(site, monkeypatch, tmp_path, fault):
     assert not [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists() and str(program).encode() in path.read_bytes()]
 
 
+def test_what_is_said_after_the_transactions_were_opened_is_no_reason_to_refuse(monkeypatch):
+    """Each message that is read lets the program write the next one, be it the one that gives the lock back."""
+    reader, writer = os.pipe()
+    lines = _hot_copy._Lines(reader)
+    said = [b"[00] flushing\n", b"[00] Executing BACKUP STAGE END\n"]
+
+    def take(timeout):
+        lines._rest += said.pop(0)
+        return True
+
+    monkeypatch.setattr(lines, "_take", take)
+    try:
+        assert not lines.has(b"Executing BACKUP STAGE END") and len(said) == 1
+        assert lines.has(b"Executing BACKUP STAGE END")
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_the_password_lies_in_a_file_no_longer_than_it_must(site, monkeypatch, tmp_path):
     program, seen = tmp_path / "mariadb-backup", tmp_path / "seen"
     look = "ls \"$(dirname \"${{1#--defaults-file=}}\")\" >> {0}\n".format(seen)
