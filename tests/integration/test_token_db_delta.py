@@ -9,6 +9,7 @@ import random
 import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils import _db, _delta
+from ansible_collections.edge_encryption.clone.tests.integration import conftest
 from ansible_collections.edge_encryption.clone.tests.integration.conftest import CLEAR_TEXT
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import dying_at
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_traps import AWKWARD, OWN
@@ -81,7 +82,7 @@ def test_the_target_wrote_into_what_was_replaced(cloned):
     assert staged["delta"]["schema"] == third and staged["delta"]["rows_removed"] == 2 and staged["delta"]["rows_added"] == 1
     cloned.ok("target", "cut_over", run_id=RUN)
     wanted, found = cloned.content(cloned.source), cloned.content(cloned.target)
-    assert {name: value[0] for name, value in found.items()} == {name: value[0] for name, value in wanted.items()}
+    assert conftest.checksums(found) == conftest.checksums(wanted)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2, 3))])
@@ -183,8 +184,8 @@ def test_dead_at_any_statement(cloned, monkeypatch, step):
             assert cloned.content(cloned.target) == live
             cloned.ok("target", "staged", snapshot=snapshot, run_id=RUN, delta=True, keep_for=0)
             assert cloned.kept not in cloned.schemas()
-            staged = {name: value[0] for name, value in cloned.content(cloned.target, "edgeencryption_stage").items()}
-            assert {name: staged[name] for name in new} == {name: value[0] for name, value in new.items()}
+            staged = conftest.checksums(cloned.content(cloned.target, "edgeencryption_stage"))
+            assert {name: staged[name] for name in new} == conftest.checksums(new)
             cloned.target.sql("DROP DATABASE edgeencryption_stage")
             copy_schema(cloned.target, "save", cloned.kept)
             instant += step

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.tests.integration import conftest
 from ansible_collections.edge_encryption.clone.tests.integration.test_token_db_killed import orphans_end, settle, start
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "8"))
@@ -40,8 +41,7 @@ class Soak:
         site.directory = str(disk / "snapshots")
 
     def rows(self, server):
-        """Return the server's own checksums: a crash may set the next AUTO_INCREMENT value back, which is the server's affair."""
-        return {name: value[0] for name, value in self.site.content(server).items()}
+        return conftest.checksums(self.site.content(server))
 
     def round(self, number):
         site, run_id = self.site, "soak-{0}".format(number)

@@ -21,7 +21,7 @@ import typing as t
 
 import yaml
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "mutation"
@@ -83,6 +83,11 @@ def tree_of(name: str, part: int, copy: pathlib.Path) -> pathlib.Path:
     return tree
 
 
+def is_made(item: WorkItem, functions: str) -> bool:
+    (change,) = item.mutations
+    return not LEFT_OUT.match(change.operator_name) and bool(re.fullmatch(functions or ".*", change.definition_name or ""))
+
+
 def check(name: str, part: int, copy: pathlib.Path, python: str) -> t.Tuple[t.Counter[str], t.List[Survivor]]:
     """Change one util in every way that falls to this part; returns how often what came out, and the survivors."""
     tree = tree_of(name, part, copy)
@@ -99,13 +104,9 @@ def check(name: str, part: int, copy: pathlib.Path, python: str) -> t.Tuple[t.Co
     call("cosmic-ray", "baseline", config)
     call("cosmic-ray", "init", config, session)
     with use_db(session, WorkDB.Mode.open) as database:
-        chosen = []
-        for item in database.pending_work_items:
-            (change,) = item.mutations
-            if not LEFT_OUT.match(change.operator_name) and re.fullmatch(UTILS[name].functions or ".*", change.definition_name or ""):
-                chosen.append(item.job_id)
-        mine = set(chosen[part::PARTS])
-        for item in list(database.pending_work_items):
+        items = list(database.pending_work_items)
+        mine = [item.job_id for item in items if is_made(item, UTILS[name].functions)][part::PARTS]
+        for item in items:
             if item.job_id not in mine:
                 database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
     call("cosmic-ray", "exec", config, session)

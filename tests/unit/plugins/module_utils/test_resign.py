@@ -43,6 +43,10 @@ def snapshot(fake):  # noqa: F811
     return {(table, sys_id): dict(row) for table in SIGNED for sys_id, row in fake.tables[table].items()}
 
 
+def key_of(rules, name):
+    return next(key for key, row in rules.before.items() if row.get("name") == name)
+
+
 def do(fake, state_file, check=False, **settings):  # noqa: F811
     settings = dict({"restore_timeout": 5.0}, **settings)
     settings["failing"] = frozenset((entry["kind"], entry["name"]) for entry in settings.get("failing", ()))
@@ -116,7 +120,7 @@ def test_again_with_the_same_journal_does_nothing(rules, tmp_path):
 
 def test_again_after_somebody_changed_a_rule_does_that_one(rules, tmp_path):
     do(rules, tmp_path / "state")
-    key = next(key for key, row in rules.before.items() if row.get("name") == "rule2")
+    key = key_of(rules, "rule2")
     rules.write("sys_encryption_rule", rules.row(*key), {"script": "other"}, signed=False)
     rules.before = snapshot(rules)
     result, trouble = do(rules, tmp_path / "state")
@@ -152,7 +156,7 @@ def test_an_inactive_record_that_cannot_be_proven_is_no_success_where_others_wer
     only_changes_are_signed(rules, monkeypatch)
     assert do(rules, tmp_path / "one", inactive="toggle")[1] is None
     # No canary: those come late in the order of rules.
-    rules.row(*next(key for key, row in rules.before.items() if row.get("name") == "rule0"))["signature"] = "old"
+    rules.row(*key_of(rules, "rule0"))["signature"] = "old"
     result, trouble = do(rules, tmp_path / "two", max_inactive=1)
     assert "incident.u_old" in str(trouble) and "inactive=toggle" in str(trouble)
     assert result["totals"]["failed"] == 1
@@ -440,7 +444,7 @@ def test_two_runs_with_one_journal(rules, tmp_path):
 
 
 def test_a_business_rule_refuses_one_record(rules, tmp_path):
-    refused = next(key for key, row in rules.before.items() if row.get("name") == "rule1")
+    refused = key_of(rules, "rule1")
     rules.refuse[refused[1]] = "aborted by Business Rule 'One active configuration'"
     result, trouble = do(rules, tmp_path / "state")
     assert "rule1" in str(trouble) and "Business Rule" in str(trouble)
@@ -705,7 +709,7 @@ def test_signing_that_ends_in_mid_run_stops_it(rules, tmp_path, monkeypatch):
 
 
 def test_a_lost_write_that_arrives_late_is_found_by_the_sweep(rules, tmp_path, monkeypatch):
-    victim = next(key for key, row in rules.before.items() if row.get("name") == "rule1")
+    victim = key_of(rules, "rule1")
     answer = rules._list
 
     def late(table, params, via_proxy):
@@ -720,10 +724,6 @@ def test_a_lost_write_that_arrives_late_is_found_by_the_sweep(rules, tmp_path, m
     assert "rule1" in str(trouble) and "late write" in str(trouble)
     assert_as_before(rules, resigned=False)
     assert do(rules, tmp_path / "state")[1] is None
-
-
-def key_of(rules, name):
-    return next(key for key, row in rules.before.items() if row.get("name") == name)
 
 
 def test_what_somebody_else_switches_meanwhile_is_found_by_the_sweep(rules, tmp_path, monkeypatch):
@@ -919,7 +919,7 @@ def test_a_line_cut_off_by_a_crash_is_dropped(rules, tmp_path):
     assert trouble is None
     assert not result["changed"]
     # Lines written after it do not stick to it.
-    key = next(key for key, row in rules.before.items() if row.get("name") == "rule2")
+    key = key_of(rules, "rule2")
     rules.write("sys_encryption_rule", rules.row(*key), {"script": "other"}, signed=False)
     assert do(rules, tmp_path / "state")[0]["totals"]["resigned"] == 1
     assert not do(rules, tmp_path / "state")[0]["changed"]
