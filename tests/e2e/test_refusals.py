@@ -14,6 +14,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import Bench, Row, wait_until
 from edgelab.ca import Authority
 from edgelab.demo_data import schedule_clone
@@ -155,6 +156,14 @@ def proxy_of_the_source(bench: Bench) -> t.Iterator[Row]:
     properties.write_text(text)
 
 
+@contextlib.contextmanager
+def held_target(bench: Bench) -> t.Iterator[Row]:
+    """A target that another controller has begun to clone over, so that something else is not right either."""
+    state = bench.folder / "held"
+    Journal(str(state / "journal"), "acmetest").open(bench.number, "elsewhere:4711:1@0.0.0")
+    yield {"edge_state_dir": str(state), "edge_target_token_db": token_db(bench, "target", login_port=unused_port())}
+
+
 def without_rules(**changes: t.Any) -> Case:
     """Return a case of the signature option recreated, with a clone whose profile leaves something out."""
 
@@ -214,6 +223,7 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "production target": (target_in_production, ["acmetest", "production"]),
     "unconfirmed target": (given(edge_confirm_target=""), ["acmetest", "nothing was confirmed", "-e edge_confirm_target=acmetest"]),
     "wrongly confirmed target": (given(edge_confirm_target="acmeprod"), ["acmetest", "you confirmed acmeprod", "-e edge_confirm_target=acmetest"]),
+    "target that another run holds": (held_target, ["target acmetest: is held by elsewhere:4711:1@0.0.0 for run acmetest/", "Wait for it"]),
     "unknown clone number": (given(edge_clone_number="CLONE9999999"), ["CLONE9999999", "Correct the number"]),
     "clone to another target": (clone_to_another_target, ["acmedev", "not to acmetest"]),
     "backup that has not ended": (
@@ -263,7 +273,8 @@ CASES: t.Dict[str, t.Tuple[Case, t.Sequence[str]]] = {
     "nothing to verify": (given(edge_verify_records=[]), ["edge_verify_records"]),
 }
 FAST = (
-    "unknown target", "target is the source", "production target", "clone to another target", "proxy that is online and not in the inventory",
+    "unknown target", "target is the source", "production target", "target that another run holds", "clone to another target",
+    "proxy that is online and not in the inventory",
 )  # fmt: skip
 
 

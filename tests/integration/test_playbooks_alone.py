@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.edge_encryption.clone.plugins.module_utils._run_journal import Journal
+from ansible_collections.edge_encryption.clone.plugins.module_utils._timeline import STEP_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = {"host": "http://127.0.0.1:9", "username": "edge.automation", "password": "pw", "timeout": 1}
@@ -100,9 +101,12 @@ def test_nothing_is_done_without_the_runner_that_looks_first(site, playbook):
 
 @pytest.fixture
 def steps(site):
-    """Return a function that takes steps and t99 of a run, with nothing to do in them, and returns what became of the run."""
+    """Return a function that takes steps and t99 of a run, with nothing to do in them, and returns what became of the run.
 
-    def take(*steps, **variables):
+    The files of C(later) are the timeline's own.
+    """
+
+    def take(*steps, later=("t99_report",), arguments=(), **variables):
         role = {
             "ansible.builtin.include_role": {"name": "edge_encryption.clone.clone_journal", "tasks_from": "{{ entry.role }}"},
             "loop": [{"role": "open"}, *({"role": "step", "step": step} for step in steps)],
@@ -112,9 +116,9 @@ def steps(site):
         current = {"ansible.builtin.set_fact": {"instance_clone_current": {"number": "C1"}}}
         timeline = ROOT / "build" / "collections" / "ansible_collections" / "edge_encryption" / "clone" / "playbooks" / "timeline"
         play = {"hosts": "edge_runner", "gather_facts": False, "vars_files": [str(timeline / "vars" / "clone.yml")], "tasks": [current, role]}
-        end = {"ansible.builtin.import_playbook": str(timeline / "t99_report.yml")}
-        (site.folder / "steps.yml").write_text(json.dumps([play, end]))
-        done = site.play(str(site.folder / "steps.yml"), **variables)
+        end = [{"ansible.builtin.import_playbook": str(timeline / (name + ".yml"))} for name in later]
+        (site.folder / "steps.yml").write_text(json.dumps([play, *end]))
+        done = site.play(str(site.folder / "steps.yml"), *arguments, **variables)
         return done, site.journal.run("C1"), site.journal.lock()
 
     return take
@@ -127,6 +131,19 @@ def test_a_run_pauses_after_a_step_and_the_next_start_goes_on(steps):
     done, run, lock = steps("t90_verify", "t95_open")
     assert done.returncode == 0 and run["finished"] and lock is None, done.output
     assert list(run["steps"]) == ["t90_verify", "t95_open", "t99_report"]
+
+
+@pytest.mark.parametrize(("arguments", "signatures"), [
+    ((), "resigned"),
+    pytest.param(("--check",), "resigned", marks=pytest.mark.long),
+    pytest.param(("--check",), "recreated", marks=pytest.mark.long),
+])  # fmt: skip
+def test_a_start_that_ends_early_passes_every_later_step_by(steps, arguments, signatures):
+    done, run, _lock = steps(
+        "t00_preflight", later=STEP_IDS[1:], arguments=arguments, target=("edge_target_1",), edge_last_step="t00_preflight", edge_signature_option=signatures,
+    )  # fmt: skip
+    assert done.returncode == 0, done.output
+    assert (run["result"], list(run["steps"])) == ((None, []) if arguments else ("paused", ["t00_preflight"])), run
 
 
 def test_a_run_is_not_green_before_its_proxies_are_back_in_service(steps):
