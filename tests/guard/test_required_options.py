@@ -13,11 +13,19 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "edge_encryption.clone."
 WRAPPED = re.compile(r"'role': 'edge_encryption\.clone\.(\w+)', 'tasks_from': '(\w+)'")
-SHARED = set(yaml.safe_load((ROOT / "playbooks" / "timeline" / "vars" / "clone.yml").read_text()))
+VARS = sorted((ROOT / "playbooks" / "timeline" / "vars").glob("*.yml"))
 
 
 def loaded(path):
     return yaml.safe_load(path.read_text()) or {}
+
+
+OWNER = {name: path.name for path in VARS for name in loaded(path)}  # the file that makes a variable out of the inventory
+
+
+def shared(play):
+    """Return the names of the files of variables that a play loads. Ansible reads them anew for each task of each host, so a play takes what it needs."""
+    return {Path(name).name for name in play.get("vars_files", [])}
 
 
 def required(role, entry):
@@ -69,9 +77,30 @@ SET = set().union(*(facts(loaded(path)) for path in [*PLAYBOOKS, *(ROOT / "roles
 def test_a_playbook_gives_each_role_what_it_requires(playbook):
     (path,) = [path for path in PLAYBOOKS if path.stem == playbook]
     for play in loaded(path):
-        given = set(play.get("vars") or {}) | (SHARED if play.get("vars_files") else set()) | SET
+        given = set(play.get("vars") or {}) | {name for name, owner in OWNER.items() if owner in shared(play)} | SET
         for role, entry, seen, task in calls(play.get("tasks"), given):
             assert required(role, entry) - seen == set(), (play["name"], task)
+
+
+def reached(text, known=frozenset()):
+    """Return the roles that a text names, and those that they name."""
+    found = set(re.findall(r"\bedge_encryption\.clone\.(\w+)", text)) & ROLES.keys() - known
+    known = known | found
+    return known.union(*(reached(ROLES[role], known) for role in found))
+
+
+ROLES = {path.name: "".join(each.read_text() for each in sorted((path / "tasks").glob("*.yml"))) for path in sorted((ROOT / "roles").iterdir())}
+PLAYS = [(path.stem, play) for path in PLAYBOOKS for play in loaded(path) if "vars_files" in play]
+
+
+@pytest.mark.parametrize(("playbook", "play"), PLAYS, ids=[f"{playbook}-{play['name']}" for playbook, play in PLAYS])
+def test_a_play_has_what_it_and_its_roles_can_ask_for_and_no_more(playbook, play):
+    """An option that has a default would take that silently."""
+    text = yaml.safe_dump({key: value for key, value in play.items() if key != "vars_files"}, width=10**6)
+    files = {path.name: path.read_text() for path in VARS}
+    asked = set(re.findall(r"\w+", text)).union(*(re.findall(r"\w+", files[name]) for name in shared(play))) & OWNER.keys()
+    asked |= {name for name in OWNER for role in reached(text) if name.startswith(role + "_")}
+    assert {OWNER[name] for name in asked} == shared(play), playbook
 
 
 def test_the_guard_sees_calls():

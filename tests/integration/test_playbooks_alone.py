@@ -164,7 +164,7 @@ class Leftovers(Site):
         self.left = [self.write(self.home, name) for name in (
             "before_clone/acmetest/C1/opt/keystore.jceks", "before_roll_back/acmetest/C1/x", "cache.20260131T235959.123456Z/c",
             "conf/edgeencryption.properties.20260131T235959Z.bak", "keystore/keystore.jceks.20260131T235959Z.1.bak", "keys/a128.20260131T235959Z.bak",
-            "conf/.edgeencryption.properties.x1y2.tmp",
+            "conf/.edgeencryption.properties.x1y2.tmp", ".cache.x1y2.tmp/c",
         )]  # fmt: skip
         state = folder / "state"
         self.left += [self.write(state, name) for name in (
