@@ -23,6 +23,8 @@ from ._jceks import Entry, KeystoreError
 # keytool itself demands this of a keystore that it creates.
 MIN_PASSWORD = 6
 _TIMEOUT = 120
+# The JVM ignores LANG for its language. The rest is for a program that lives a second: a third less of it, and other JVMs do without.
+_JVM = ("-Duser.language=en", "-Dfile.encoding=UTF-8", "-XX:+IgnoreUnrecognizedVMOptions", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 class KeytoolError(KeystoreError):
@@ -144,8 +146,7 @@ def _import(keytool: str, source: Source, entry: Entry, path: str, password: str
 
 def _run(keytool: str, argv: t.Sequence[str], passwords: t.Mapping[str, str]) -> None:
     """Run keytool. It reads each password from a pipe as from a file, so that none is in argv, in the environment or on disk."""
-    # The JVM ignores LANG for its language.
-    command = [keytool, "-J-Duser.language=en", "-J-Dfile.encoding=UTF-8"] + list(argv)
+    command = [keytool] + ["-J" + option for option in _JVM] + list(argv)
     pipes = []
     try:
         for option, password in passwords.items():

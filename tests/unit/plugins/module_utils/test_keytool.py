@@ -38,12 +38,14 @@ def test_where_keytool_is_looked_for(tmp_path, monkeypatch):
 
 
 def test_passwords_go_through_pipes(tmp_path):
-    fake = program(tmp_path / "keytool", 'printf "%s\\n" "$@" > {0}/argv; env > {0}/env; cat "$5" "$7" > {0}/read'.format(tmp_path))
+    script = 'printf "%s\\n" "$@" > {0}/argv; env > {0}/env; while [ "$1" != -x ]; do shift; done; cat "$3" "$5" > {0}/read'
+    fake = program(tmp_path / "keytool", script.format(tmp_path))
     before = os.listdir("/proc/self/fd")
     _keytool._run(fake, ["-x"], {"-deststorepass": "s3cret", "-destkeypass": "p\u00e4ss"})
     assert os.listdir("/proc/self/fd") == before
     argv = (tmp_path / "argv").read_text().splitlines()
-    assert argv[:4] == ["-J-Duser.language=en", "-J-Dfile.encoding=UTF-8", "-x", "-deststorepass:file"] and argv[5] == "-destkeypass:file"
+    assert argv[:2] == ["-J-Duser.language=en", "-J-Dfile.encoding=UTF-8"] and all(each.startswith("-J-") for each in argv[: argv.index("-x")])
+    assert argv[argv.index("-x") :][1::2] == ["-deststorepass:file", "-destkeypass:file"]
     assert (tmp_path / "read").read_text(encoding="utf-8") == "s3cret\np\u00e4ss\n"
     assert "s3cret" not in (tmp_path / "env").read_text() + (tmp_path / "argv").read_text()
 
