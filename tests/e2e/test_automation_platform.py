@@ -76,6 +76,8 @@ def test_a_workflow_stops_safely_and_goes_on_when_it_is_launched_again(small: Be
     assert night.status == "successful" and night.artifacts["edge_snapshot"]["id"], night.output[-3000:]
     resigned = platform.run("Edge Encryption / Re-sign rules and configurations", CONFIRMED)
     assert resigned.status == "successful", resigned.output[-3000:]
+    restarted = platform.run("Edge Encryption / Restart proxies one after the other")
+    assert restarted.status == "successful" and len(running_proxies(homes)) == len(homes), restarted.output[-3000:]
     listed = platform.run("Edge Encryption / Clean up after clones")
     assert listed.status == "successful" and "Nothing was removed" in listed.output, listed.output[-3000:]
     refused = platform.run("Edge Encryption / Rotate to the target's own key", CONFIRMED)
