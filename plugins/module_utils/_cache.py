@@ -69,6 +69,8 @@ def _replace(path: str, aside: t.Optional[str], user: int, group: int, mode: int
         os.rename(empty, path)
         sync_folder_of(path)
     except OSError:
+        if aside and not os.path.lexists(path):
+            os.rename(aside, path)
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(empty)
         raise

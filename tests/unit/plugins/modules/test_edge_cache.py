@@ -57,26 +57,42 @@ def test_one_that_is_gone_is_made_for_whom_the_install_directory_is(run_module, 
         assert owner(home / "cache") == PROXY and stat.S_IMODE((home / "cache").stat().st_mode) == 0o750
 
 
-@pytest.mark.parametrize("fails", [1, 2])
-def test_killed_or_refused_in_between_it_is_whole_the_next_time(run_module, home, monkeypatch, fails):
-    """The second of the two renames is the only moment without a cache; what comes next then makes one that the proxy can write to."""
+@pytest.fixture
+def break_rename(monkeypatch):
+    """Return a function that lets the renames from the given one on fail with an exception, once."""
+
+    def prepare(number, exception):
+        real, calls = os.rename, []
+
+        def rename(source, destination):
+            calls.append(destination)
+            if len(calls) == number:
+                raise exception
+            real(source, destination)
+
+        monkeypatch.setattr(_cache.os, "rename", rename)
+
+    return prepare
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_refused_in_between_it_is_as_it_was(run_module, home, break_rename, number):
+    break_rename(number, PermissionError(13, "Permission denied", "somewhere"))
+    refused = run_module("edge_cache", {"home": str(home)})
+    assert refused.failed and "cannot be moved aside: Permission denied: somewhere" in refused["msg"] and "proxy's own or root" in refused["msg"]
+    assert os.listdir(home) == ["cache"] and len(os.listdir(home / "cache")) == 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_killed_in_between_the_next_time_makes_it_whole(home, break_rename, number):
+    """Between the two renames there is no cache; what comes next then makes one that the proxy can write to."""
     os.chown(str(home), *PROXY)
     os.chown(str(home / "cache"), *PROXY)
-    real, calls = os.rename, []
-
-    def rename(source, destination):
-        calls.append(destination)
-        if len(calls) == fails:
-            raise PermissionError(13, "Permission denied", source)
-        real(source, destination)
-
-    with monkeypatch.context() as context:
-        context.setattr(_cache.os, "rename", rename)
-        refused = run_module("edge_cache", {"home": str(home)})
-    assert refused.failed and "cannot be moved aside: Permission denied" in refused["msg"] and "proxy's own or root" in refused["msg"]
-    assert not [name for name in os.listdir(home) if name.endswith(".tmp")]
-    assert (home / "cache").exists() == (fails == 1)
-    run_module("edge_cache", {"home": str(home)})
+    break_rename(number, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        _cache.move_aside(str(home))
+    assert (home / "cache").exists() == (number == 1)
+    assert _cache.move_aside(str(home)).changed
     assert os.listdir(home / "cache") == [] and owner(home / "cache") == PROXY
     assert [len(os.listdir(home / name)) for name in os.listdir(home) if name.startswith("cache.")] == [2]
 
