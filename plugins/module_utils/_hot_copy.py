@@ -28,6 +28,9 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils._db import L
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 from ansible_collections.edge_encryption.clone.plugins.module_utils._parallel import Progress
 
+# Utils know no AnsibleModule, and its run_command cannot be read from while the program runs.
+# pylint: disable=ansible-bad-function
+
 # Milliseconds between two looks at the log. By default it is a second, and in the end all commits wait for the last look.
 _LOG_INTERVAL = 10
 # F_SETPIPE_SZ of Linux, which Python names from 3.10 on; and the smallest pipe.

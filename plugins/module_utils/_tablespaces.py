@@ -20,6 +20,9 @@ from ansible_collections.edge_encryption.clone.plugins.module_utils import _sche
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import Login, Server, Session
 from ansible_collections.edge_encryption.clone.plugins.module_utils._privileges import Grants
 
+# Utils know no AnsibleModule.
+# pylint: disable=ansible-bad-function
+
 # What InnoDB writes for a table: its pages, and beside them the description that an import compares with the table's definition.
 PAGES, DESCRIPTION = "ibd", "cfg"
 KINDS = (PAGES, DESCRIPTION)

@@ -139,7 +139,7 @@ def test_what_the_pages_say_works_as_it_stands_there(small: Bench) -> None:
     prune, clean_up = PLAYBOOK + f"prune_clone -e edge_clone_number={NUMBER}" + CONFIRMED, PLAYBOOK + "clean_up_clone"
     for command in (prune, clean_up + CONFIRMED):
         young = reader.type(command)
-        assert young.returncode != 0 and re.search(r"7 days|ended less than 691200 s ago", young.message), young.output[-3000:]
+        assert young.returncode != 0 and re.search("7 days|691200 s", young.message), young.output[-3000:]
     reader.well(prune, " -e edge_keep_for=0")
     assert "Nothing was removed" in reader.well(clean_up).output
     reader.well(clean_up + CONFIRMED, " -e edge_keep_for=0")
