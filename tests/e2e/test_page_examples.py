@@ -144,9 +144,12 @@ def test_what_the_pages_say_works_as_it_stands_there(small: Bench) -> None:
     assert "Nothing was removed" in reader.well(clean_up).output
     reader.well(clean_up + CONFIRMED, " -e edge_keep_for=0")
 
-    # A run that went no further than t30, whose clone is then canceled.
+    # A run that went no further than t30, whose clone is then canceled before it starts.
     small.schedule()
-    assert clone(reader, PLAYBOOK + "clone_with_tokenization" + CONFIRMED, " -e edge_last_step=t30_clone_start").returncode == 0
+    small.wait_until_scheduled()
+    small.stop_lead = 600
+    paused = clone(reader, PLAYBOOK + "clone_with_tokenization" + CONFIRMED, " -e edge_last_step=t30_clone_start -e edge_stop_lead=600")
+    assert paused.returncode == 0, paused.output[-3000:]
     assert not running_proxies(homes) and "the target proxies must be down" in reader.well(PLAYBOOK + "make_safe").output
     small.change_request(state="Canceled")
     reader.well("""ansible edge_target_proxies -m edge_encryption.clone.proxy_service -a "home={{ edge_home }} state=started hold=false\"""")
