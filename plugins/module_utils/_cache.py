@@ -9,11 +9,10 @@
 import contextlib
 import datetime
 import os
-import stat
 import tempfile
 import typing as t
 
-from ._files import FileError, sync_folder_of
+from ._files import FileError, copy_attributes, sync_folder_of
 
 MODE = 0o750  # of a cache that is not there yet
 
@@ -40,32 +39,29 @@ def move_aside(home: str, write: bool = True) -> Cache:
     """
     path = os.path.join(home, "cache")
     try:
-        like = os.stat(home)
-        present = os.path.lexists(path)
+        present = os.path.basename(path) in os.listdir(home)
         entries = len(os.listdir(path)) if present else 0
-        if present:
-            like = os.stat(path)
-        aside = "{0}.{1}".format(path, _stamp()) if entries else None
         if present and not entries:
             return Cache(path, 0, None, False)
+        aside = "{0}.{1}".format(path, _stamp()) if entries else None
         if write:
-            _replace(path, aside, like.st_uid, like.st_gid, stat.S_IMODE(like.st_mode) if present else MODE)
+            _replace(path, aside)
         return Cache(path, entries, aside, True)
     except OSError as exc:
         advice = "Check the install directory, and that this user is the proxy's own or root."
         raise FileError(path, "the cache cannot be moved aside: {0}: {1}.".format(exc.strerror, exc.filename or path), advice) from exc
 
 
-def _replace(path: str, aside: t.Optional[str], user: int, group: int, mode: int) -> None:
+def _replace(path: str, aside: t.Optional[str]) -> None:
     # Ready before the old one goes: a proxy must not find a cache that it cannot write to, whenever this is killed.
-    empty = tempfile.mkdtemp(prefix=".cache.", suffix=".tmp", dir=os.path.dirname(path))
+    home = os.path.dirname(path)
+    empty = tempfile.mkdtemp(prefix=".cache.", suffix=".tmp", dir=home)
     try:
-        found = os.stat(empty)
-        if (found.st_uid, found.st_gid) != (user, group):
-            os.chown(empty, user, group)
-        os.chmod(empty, mode)
+        copy_attributes(path if aside else home, empty)
         if aside:
             os.rename(path, aside)
+        else:
+            os.chmod(empty, MODE)
         os.rename(empty, path)
         sync_folder_of(path)
     except OSError:

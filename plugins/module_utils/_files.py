@@ -80,7 +80,7 @@ def temporary_copy(path: str, data: bytes) -> t.Iterator[str]:
 def replace(temp: str, path: str) -> None:
     """Rename C(temp) over C(path), after giving it the owner, mode and extended attributes of C(path)."""
     try:
-        _copy_attributes(path, temp)
+        copy_attributes(path, temp)
         descriptor = os.open(temp, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -123,7 +123,8 @@ def _write_all(stream: t.BinaryIO, data: bytes, path: str) -> None:
         raise FileError(path, "writing failed: {0}.".format(exc.strerror)) from exc
 
 
-def _copy_attributes(source: str, destination: str) -> None:
+def copy_attributes(source: str, destination: str) -> None:
+    """Give a file or folder the owner, mode and extended attributes of another."""
     found = os.stat(source)
     if (found.st_uid, found.st_gid) != (os.geteuid(), os.stat(destination).st_gid):
         os.chown(destination, found.st_uid, found.st_gid)

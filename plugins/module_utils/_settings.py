@@ -52,6 +52,7 @@ def keep(home: str, folder: str, write: bool = True) -> t.Tuple[t.List[str], t.L
             try:
                 _files.make_private_folders(os.path.dirname(copies[path]))
             except OSError as exc:
-                raise _files.FileError(folder, "no copy can be kept there: {0}.".format(exc.strerror)) from exc
+                advice = "Check the folder, and that this user may write there."
+                raise _files.FileError(folder, "no copy can be kept there: {0}.".format(exc.strerror), advice) from exc
             _files.write_private(copies[path], content)
     return list(copies.values()), [copies[path] for path in new]

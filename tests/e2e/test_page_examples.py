@@ -48,25 +48,25 @@ class Reader:
         self._shell(f"ansible-vault encrypt {vault}")
         assert vault.read_text().startswith("$ANSIBLE_VAULT")
 
-    def start(self, command: str, also: str = "") -> "subprocess.Popen[str]":
+    def start(self, command: str, also: str = "") -> "subprocess.Popen[bytes]":
         """Type a command of a page; with C(also) at its end, which the page names beside it."""
         self.typed.add(command)
         text = command.replace("<target instance>", "acmetest").replace(NUMBER, self.bench.number) + also
-        with (self.bench.folder / "run" / "output.txt").open("w") as output:
+        with (self.bench.folder / "run" / "output.txt").open("wb") as output:
             # Without a terminal, a question is answered from standard input.
             process = subprocess.Popen(
                 ["bash", "-c", text], cwd=self.project, env=self._environment("--ask-vault-pass" not in text), stdin=subprocess.PIPE, stdout=output,
-                stderr=output, text=True, start_new_session=True,
+                stderr=output, start_new_session=True,
             )  # fmt: skip
         assert process.stdin
-        process.stdin.write(VAULT_PASSWORD + "\n" if "--ask-vault-pass" in text else "")
+        process.stdin.write(VAULT_PASSWORD.encode() + b"\n" if "--ask-vault-pass" in text else b"")
         process.stdin.close()
         return process
 
     def type(self, command: str, also: str = "") -> Run:
         process = self.start(command, also)
         process.wait()
-        return t.cast(Run, self.bench.result(process))  # type: ignore[arg-type]
+        return self.bench.result(process)
 
     def well(self, command: str, also: str = "", check: bool = True) -> Run:
         """Type it in check mode first, then for real; both must be fine."""
@@ -99,7 +99,7 @@ def clone(reader: Reader, command: str, also: str = "") -> Run:
     process = reader.start(command, also)
     reader.bench.start_clone_when_awaited("run", lambda: process.poll() is not None)
     process.wait()
-    return t.cast(Run, reader.bench.result(process))  # type: ignore[arg-type]
+    return reader.bench.result(process)
 
 
 @pytest.mark.long
