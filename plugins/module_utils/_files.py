@@ -6,15 +6,23 @@
 
 """Files that must never be half written or readable by the wrong people."""
 
+import calendar
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
 import time
 import typing as t
 
 from ._errors import EdgeError
+
+# A backup has the name of its file and the time at which it was made.
+_BACKUP_TIME = "%Y%m%dT%H%M%SZ"
+_BACKUP = re.compile(r".+\.(\d{8}T\d{6}Z)(\.\d+)?\.bak", re.DOTALL)
+# A file that is being written, see temporary_copy.
+HALF = re.compile(r"\..+\.tmp", re.DOTALL)
 
 
 class FileError(EdgeError):
@@ -95,7 +103,7 @@ def replace(temp: str, path: str) -> None:
 def backup(path: str, data: bytes) -> str:
     """Keep C(data), the present content of C(path), in a new file of mode 0600 beside it and return its name."""
     real = os.path.realpath(path)
-    base = "{0}.{1}".format(real, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    base = "{0}.{1}".format(real, time.strftime(_BACKUP_TIME, time.gmtime()))
     for number in range(1000):
         name = "{0}{1}.bak".format(base, ".{0}".format(number) if number else "")
         try:
@@ -112,6 +120,15 @@ def backup(path: str, data: bytes) -> str:
         sync_folder_of(name)
         return name
     raise FileError(path, "there are too many backups of this second.", "Run the task again.")
+
+
+def backed_up_at(name: str) -> t.Optional[float]:
+    """Return when C(backup) made a file of this name, in seconds since 1970; None for a file that is none of its."""
+    found = _BACKUP.fullmatch(name)
+    try:
+        return float(calendar.timegm(time.strptime(found.group(1), _BACKUP_TIME))) if found else None
+    except ValueError:
+        return None  # digits, but no time
 
 
 def _write_all(stream: t.BinaryIO, data: bytes, path: str) -> None:

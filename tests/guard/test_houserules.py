@@ -18,7 +18,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Task files that only other entry points of the role include.
 INTERNAL = {
-    "clone_journal": {"before", "failed", "gate", "hours", "lost", "over"}, "instance_clone": {"ask", "ended", "follow"}, "proxies": {"paths"},
+    "clone_journal": {"before", "failed", "gate", "hours", "lost", "over"}, "instance_clone": {"ask", "ended", "follow"},
     "signature_resigned": {"rolling_off", "rolling_on", "unfinished"}, "token_db": {"look", "sync"},
 }  # fmt: skip
 
