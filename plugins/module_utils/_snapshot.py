@@ -282,12 +282,12 @@ class _Export:
 class _Hashes(_Export):
     """Reads the hashes of the rows only."""
 
-    EXPRESSION = staticmethod(_schema.row_hash)
+    EXPRESSION = staticmethod(_schema.row_checksum)
     SEPARATOR = b""
     SEPARATOR_SQL = "''"
 
     def _content(self, rows: int, text: bytes) -> t.Tuple[bytes, bytes]:
-        return text, b""
+        return _schema.from_digits(text), b""
 
 
 class _Rows:

@@ -53,6 +53,18 @@ def test_nothing_is_loaded_when_nothing_changed(cloned):
     finish(cloned)
 
 
+def test_a_server_that_gives_only_short_values_of_many_rows(cloned):
+    # The default of MySQL.
+    usual = cloned.target.sql("SELECT @@GLOBAL.group_concat_max_len")[0][0]
+    cloned.target.sql("SET GLOBAL group_concat_max_len = 1024")
+    try:
+        staged = stage(cloned)
+    finally:
+        cloned.target.sql("SET GLOBAL group_concat_max_len = {0}".format(usual))
+    assert (staged["delta"]["rows_kept"], staged["delta"]["rows_added"]) == (rows(cloned), 0)
+    finish(cloned)
+
+
 def test_only_what_differs_is_moved(cloned):
     cloned.source.sql(
         "USE edgeencryption",
