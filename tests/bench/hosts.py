@@ -27,7 +27,7 @@ import typing as t
 from ansible_collections.edge_encryption.clone.tests.e2e.bench import ANSIBLE_PLAYBOOK, COLLECTION, Bench, environment
 from ansible_collections.edge_encryption.clone.tests.integration.proxy_host.fake_home import FakeHome
 
-VARIABLES = COLLECTION / "playbooks" / "timeline" / "vars" / "clone.yml"
+VARIABLES = [str(COLLECTION / "playbooks" / "timeline" / "vars" / name) for name in ("clone.yml", "proxies.yml")]
 FOLDER = COLLECTION / "build" / "bench"
 FORKS = 5  # Ansible's default
 SETTLE = 3  # seconds; for so long a started proxy must stay up, the default of proxy_service
@@ -76,7 +76,7 @@ class Measured(t.NamedTuple):
 
 
 def play(inventory: pathlib.Path, tasks: t.Sequence[t.Any], value: str = "false") -> Measured:
-    plays = [{"hosts": "edge_target_proxies", "gather_facts": False, "vars_files": [str(VARIABLES)], "tasks": list(tasks)}]
+    plays = [{"hosts": "edge_target_proxies", "gather_facts": False, "vars_files": VARIABLES, "tasks": list(tasks)}]
     playbook = inventory.with_name("play.yml")
     playbook.write_text(json.dumps(plays))
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
