@@ -46,6 +46,7 @@ def finish(site):
     assert site.content(site.target) == site.content(site.source)
 
 
+@pytest.mark.mysql
 def test_nothing_is_loaded_when_nothing_changed(cloned):
     staged = stage(cloned)
     assert staged["delta"] == {"schema": cloned.kept, "rows_kept": rows(cloned), "rows_added": 0, "rows_removed": 0}
@@ -53,6 +54,7 @@ def test_nothing_is_loaded_when_nothing_changed(cloned):
     finish(cloned)
 
 
+@pytest.mark.mysql
 def test_a_server_that_gives_only_short_values_of_many_rows(cloned):
     # The default of MySQL.
     usual = cloned.target.sql("SELECT @@GLOBAL.group_concat_max_len")[0][0]
@@ -84,6 +86,7 @@ def test_only_what_differs_is_moved(cloned):
     finish(cloned)
 
 
+@pytest.mark.mysql
 def test_the_target_wrote_into_what_was_replaced(cloned):
     # The second clone's tables are replaced by a third, in which the target's own tokens are gone.
     cloned.target.sql("INSERT INTO edgeencryption.edge_token_map (token, value) VALUES ('prod-901', 'of the target'), ('test-x', 'of the target')")
