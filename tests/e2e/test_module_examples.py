@@ -31,7 +31,7 @@ SCHEDULED = (
     "clone_journal", "clone_journal_info", "edge_rule_export", "clone_plan_info", "mysql_token_db_info", "proxy_service",
 )  # fmt: skip
 EXPORTED = ("edge_rule_export_info", "edge_rule_recreate", "edge_rule_resign")
-PROXIES_DOWN = ("mysql_token_db_sync", "edge_settings_copy", "edge_cache")
+PROXIES_DOWN = ("mysql_token_db_sync", "edge_settings_copy", "edge_settings_copy_info", "edge_cache")
 STARTED = ("instance_clone_info",)
 WITHOUT_PATTERNS = ("edge_encrypted_data_info",)
 ELSEWHERE = {
