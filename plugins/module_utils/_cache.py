@@ -9,12 +9,15 @@
 import contextlib
 import datetime
 import os
+import re
 import tempfile
 import typing as t
 
 from ._files import FileError, copy_attributes, sync_folder_of
 
 MODE = 0o750  # of a cache that is not there yet
+# Folders beside a cache that are of here: a cache that was moved aside, and one that a kill left half made.
+LEFT = re.compile(r"cache\.\d{8}T\d{6}\.\d+Z|\.cache\..+\.tmp", re.DOTALL)
 
 
 class Cache(t.NamedTuple):

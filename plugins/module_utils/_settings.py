@@ -7,16 +7,15 @@
 """All that a proxy knows and its instance does not: its properties, its keystores and the keys of a file store; and the copies that are kept of them."""
 
 import os
-import re
 import typing as t
 
-from . import _files
+from . import _cache, _files
 from ._properties import Properties
 
 KEYSTORES = ("edgeencryption.keystore.path", "edgeencryption.proxy.signature.keystore.path")
 KEY_FILES = "edgeencryption.keyfile.directory"
-# What a run leaves in the install directory: what C(keep) is told to fill, and the caches of C(_cache), whole and half made.
-_FOLDERS = re.compile(r"before_clone|before_roll_back|cache\.\d{8}T\d{6}\.\d+Z|\.cache\..+\.tmp", re.DOTALL)
+# Folders of the install directory that runs have C(keep) fill.
+_KEPT = ("before_clone", "before_roll_back")
 
 
 class Copies(t.NamedTuple):
@@ -88,7 +87,8 @@ def copies(home: str, since: float = 0.0) -> Copies:
     folders = {os.path.dirname(os.path.realpath(file)) for file in files} | {os.path.realpath(store)}
     beside = [entry for folder in folders for entry in _entries(folder) if entry.is_file(follow_symlinks=False)]
     made = {entry.path: _files.backed_up_at(entry.name) for entry in beside}
-    folders_left = [entry.path for entry in _entries(os.path.abspath(home)) if entry.is_dir(follow_symlinks=False) and _FOLDERS.fullmatch(entry.name)]
+    inside = [entry for entry in _entries(os.path.abspath(home)) if entry.is_dir(follow_symlinks=False)]
+    folders_left = [entry.path for entry in inside if entry.name in _KEPT or _cache.LEFT.fullmatch(entry.name)]
     halves = [entry.path for entry in beside if _files.HALF.fullmatch(entry.name)]
     # The time in its name is a whole second.
     return Copies(sorted(path for path, when in made.items() if when is not None and when >= since // 1), sorted(folders_left + halves))
